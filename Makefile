@@ -1,0 +1,46 @@
+# make demo    the whole pipeline on this machine's processor, then two photos restored (minutes)
+# make test    the test suite        make lint    ruff and mypy
+# make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+# No tool reports home; a variable that is set already wins.
+export MLFLOW_DISABLE_TELEMETRY ?= true
+export DO_NOT_TRACK ?= 1
+export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
+export DVC_NO_ANALYTICS ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.PHONY: demo test lint setup clean
+
+demo: setup
+	@$(BIN)/python -m rnr.demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+lint: setup
+	@$(BIN)/ruff check components flows rnr tests
+	@$(BIN)/ruff format --check components flows rnr tests
+	@$(BIN)/mypy components flows rnr tests
+
+setup: .venv/.installed
+
+# setuptools and wheel first and at their pinned versions: three packages of the lock are built from source with them.
+.venv/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "setup: Python 3.11 or newer is needed, '$(PYTHON)' is not; use make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@command -v g++ >/dev/null \
+	  || { echo "setup: g++ is needed (DeepSpeed compiles with it); install it, on Debian: apt-get install g++" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "setup: installing the pinned packages into .venv (7.5 GB, some minutes)"
+	@$(BIN)/pip install -q $$(grep -E '^(setuptools|wheel)==' requirements.lock)
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -r requirements.lock
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build *.egg-info
+	find components flows rnr tests -name __pycache__ -type d -prune -exec rm -rf {} +
