@@ -1,0 +1,130 @@
+"""Where data lies: Parquet shards, images inside them, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Write to the path this yields; on success it is moved to `path` in one step, else nothing is left."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Sorted, indented JSON with floats rounded to 6 digits: the same value gives the same bytes."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(_six_digits(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _six_digits(value):
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, dict):
+        return {k: _six_digits(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_six_digits(v) for v in value]
+    return value
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Lossless bytes of an (H, W, 3) uint8 image."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 from the bytes of a PNG that this module wrote."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def write_shard(directory: str | Path, split: str, index: int, rows: list[dict] | pd.DataFrame) -> Path:
+    """Rows as `<directory>/<split>-<index>.parquet`, whole or absent, byte-stable."""
+    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    path = Path(directory) / f"{split}-{index:05d}.parquet"
+    with whole_file(path) as part:
+        # images are compressed already; small row groups keep readers' memory flat
+        pq.write_table(table, part, compression="zstd", row_group_size=64)
+    return path
+
+
+def shard_paths(directory: str | Path, split: str) -> list[Path]:
+    """The shards of one split in order. Raises FileNotFoundError when there is none."""
+    paths = sorted(Path(directory).glob(f"{split}-*.parquet"))
+    if not paths:
+        raise FileNotFoundError(f"{directory}: no shard {split}-*.parquet; run `dvc repro` first")
+    return paths
+
+
+def read_shards(directory: str | Path, split: str, columns: list[str] | None = None) -> pd.DataFrame:
+    """All rows of one split ("train", "val", "test"), in shard order."""
+    frames = [pd.read_parquet(path, columns=columns) for path in shard_paths(directory, split)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """The items, with a bar on a terminal and a line every tenth of the way in a log."""
+    with tqdm(items, total=total, desc=label, mininterval=1.0, disable=None) as bar:
+        for number, item in enumerate(bar, start=1):
+            yield item
+            if bar.disable and (number == total or number % max(1, total // 4) == 0):
+                print(f"{label}: {number} of {total}", flush=True)
+
+
+def digest_inputs(parameters: dict, paths: list[str]) -> str:
+    """16 hex digits of parameters and of every file below `paths`: names the work folder of a training."""
+    digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())
+    for top in paths:
+        for path in sorted(p for p in [Path(top), *Path(top).rglob("*")] if p.is_file()):
+            digest.update(path.as_posix().encode())
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def only_one(folder: str | Path) -> Iterator[int]:
+    """Hold the lock of a work folder; waits for a trainer that a killed parent left behind.
+
+    Yields the lock's file descriptor: a child that inherits it keeps the lock as long as it lives.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{folder}: another training holds it; waiting", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
