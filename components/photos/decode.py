@@ -1,0 +1,267 @@
+"""Photos in and out: any common file as upright 8-bit sRGB, and back into a file of the same format.
+
+    from components.photos.decode import decode, encode
+    photo = decode("holiday/fog.jpg")
+    encode("out/fog.jpg", photo.pixels, like=photo)
+
+Everything is 8 bits per channel inside. A 16-bit file is read at 8 bits (its `notes` say so) and written back
+at 8: Pillow has no 16-bit RGB mode.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from components import storage
+
+# Only plain picture formats: Pillow can open others (EPS starts Ghostscript), which no stranger's file should reach.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+JPEG_QUALITY = 95
+WEBP_QUALITY = 95
+BITS_PER_SAMPLE = 258  # TIFF tag
+# What a TIFF's own directory says of the photo; its other tags describe how the pixels lay in the old file.
+DESCRIPTIVE_TAGS = {
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+    ExifTags.Base.XResolution,
+    ExifTags.Base.YResolution,
+    ExifTags.Base.ResolutionUnit,
+    ExifTags.Base.ExifOffset,
+    ExifTags.Base.GPSInfo,
+}
+# Pillow warns of odd metadata that is either used or dropped here; no line of its own should reach the user.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+# Pillow's own pixel limit is a global of the process; it is lifted only while a header is read.
+_header = threading.Lock()
+
+
+class PhotoError(ValueError):
+    """A photo cannot be read, written or found; the message is one line with the path and the reason."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One decoded photo.
+
+    pixels: (H, W, 3) uint8 sRGB, upright. alpha: (H, W) uint8, 255 opaque, or None.
+    icc: the colour profile the file came with (the pixels are sRGB already), or None.
+    exif: the EXIF block with its orientation reset to 1, or None. format: Pillow's name ("JPEG", "PNG", ...).
+    bits: per channel in the file, 8 or 16. notes: what was lost or assumed on the way in, one sentence each.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    icc: bytes | None
+    exif: bytes | None
+    format: str
+    bits: int
+    notes: tuple[str, ...] = ()
+
+
+def decode(path: str | Path, max_pixels: int = 200_000_000) -> Photo:
+    """Read one photo; of several frames or pages the first.
+
+    Raises PhotoError for a missing, empty, corrupt, truncated or unsupported file and for one of more than
+    `max_pixels` pixels (checked before anything is unpacked).
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise PhotoError(f"{path}: the file is empty (0 bytes)")
+        with _open(path) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise PhotoError(f"{path}: {width}x{height} is {width * height} pixels, over the limit of {max_pixels}")
+            return _read(image)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError:
+        raise PhotoError(f"{path}: not a photo in a known format ({', '.join(SUFFIXES)})") from None
+    except FileNotFoundError:
+        raise PhotoError(f"{path}: not found") from None
+    # Pillow's decoders answer hostile bytes with nearly any exception there is
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise PhotoError(f"{path}: cannot be read: {reason}") from error
+
+
+def _open(path: Path) -> Image.Image:
+    """The file's header; the caller checks the size."""
+    with _header:
+        Image.init()  # with `formats` given, Pillow loads no plugin by itself
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _read(image: Image.Image) -> Photo:
+    notes: list[str] = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        notes.append(f"{frames} pictures in the file: only the first is used")
+        image.seek(0)
+    form = "JPEG" if image.format == "MPO" else str(image.format)
+    bits = _bits(image)
+    if bits == 16:
+        notes.append("16 bits per channel read at 8")
+    icc = image.info.get("icc_profile") or None
+    image.load()
+    upright = image
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (ValueError, TypeError, KeyError, SyntaxError, OSError):
+        notes.append("unreadable EXIF: orientation unknown, taken as upright")
+    # from the opened file: a TIFF's tags do not travel to the turned picture
+    exif = _kept_exif(image, form, notes)
+    image, alpha = _eight_bits(upright)
+    pixels = np.asarray(_to_srgb(image, icc, notes))
+    return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes))
+
+
+def _bits(image: Image.Image) -> int:
+    """Bits per channel of the file, 8 or 16: Pillow itself tells only for greyscale."""
+    if image.mode.startswith(("I", "F")):
+        return 16
+    if image.format == "PNG":
+        # the name of the layout that the decoder unpacks from, such as "RGB;16B"
+        return 16 if any("16" in str(tile.args) for tile in image.tile) else 8  # type: ignore[attr-defined]
+    if image.format == "TIFF":
+        return 16 if max(image.tag_v2.get(BITS_PER_SAMPLE, (8,))) > 8 else 8  # type: ignore[attr-defined]
+    return 8
+
+
+def _kept_exif(image: Image.Image, form: str, notes: list[str]) -> bytes | None:
+    """The EXIF block with orientation 1, or None where the file has none."""
+    try:
+        exif = image.getexif()
+        if form == "TIFF":
+            for tag in [tag for tag in exif if tag not in DESCRIPTIVE_TAGS]:
+                del exif[tag]
+        if not exif:
+            return None
+        exif[ExifTags.Base.Orientation] = 1
+        return exif.tobytes()
+    # the block is the camera's, and broken in as many ways as there are cameras
+    except Exception:
+        notes.append("unreadable EXIF: left out")
+        return None
+
+
+def _eight_bits(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+    """The picture in an 8-bit mode without alpha, and its alpha."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels are not supported; save the photo with 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError("32-bit pixels are not supported; save the photo with 8 or 16 bits")
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8)), None
+    if not image.has_transparency_data:
+        return (image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")), None
+    image = image.convert("LA" if image.mode in ("L", "LA") else "RGBA")
+    alpha = np.asarray(image.getchannel("A"))
+    colour = image.convert("L" if image.mode == "LA" else "RGB")
+    return colour, alpha
+
+
+def _to_srgb(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image.Image:
+    """RGB picture in sRGB: through the embedded profile where it fits the pixels, else as it stands."""
+    if icc is None:
+        return image.convert("RGB")
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        space = profile.profile.xcolor_space.strip()
+        name = (profile.profile.profile_description or "").strip()
+        if space != {"L": "GRAY"}.get(image.mode, image.mode):
+            notes.append(f"colour profile is for {space}, not for {image.mode}: ignored")
+            return image.convert("RGB")
+        # converting sRGB to sRGB would only round
+        if image.mode == "RGB" and name.startswith("sRGB"):
+            return image
+        # a grey profile maps grey to grey; an output mode other than RGB would keep the file's own space
+        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("unreadable colour profile: taken as sRGB")
+        return image.convert("RGB")
+    return converted if converted is not None else image.convert("RGB")
+
+
+def srgb_profile() -> bytes:
+    """An sRGB ICC profile, always the same bytes."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes(12)  # the time of its making (ICC.1:2022, profile header, bytes 24 to 35)
+    return bytes(profile)
+
+
+def encode(path: str | Path, pixels: np.ndarray, like: Photo) -> None:
+    """Write (H, W, 3) uint8 sRGB `pixels` as a file of `like`'s format, whole or not at all.
+
+    Kept: EXIF (orientation 1) and, for PNG, WebP and TIFF, alpha where the size is the same. A file that came
+    with a colour profile gets an sRGB profile. JPEG is written at quality 95 without colour subsampling, GIF
+    with 256 colours. Raises PhotoError when the file cannot be written.
+    """
+    image = Image.fromarray(pixels)
+    if like.alpha is not None and like.alpha.shape == pixels.shape[:2] and like.format in ("PNG", "WEBP", "TIFF"):
+        image.putalpha(Image.fromarray(like.alpha))
+    by_format: dict[str, dict[str, Any]] = {
+        "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": True},
+        "WEBP": {"quality": WEBP_QUALITY, "method": 4, "exact": True},
+        "TIFF": {"compression": "tiff_lzw"},
+    }
+    options = by_format.get(like.format, {})
+    if like.format in ("JPEG", "PNG", "WEBP", "TIFF"):
+        if like.exif is not None:
+            options["exif"] = like.exif
+        if like.icc is not None:
+            options["icc_profile"] = srgb_profile()
+    try:
+        with storage.whole_file(path) as part:
+            image.save(part, like.format, **options)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise PhotoError(f"{path}: cannot be written: {reason}") from error
+
+
+def find_photos(inputs: list[str | Path] | list[Path] | list[str]) -> list[Path]:
+    """The photo files that `inputs` (files or folders, searched recursively) stand for, sorted, each once.
+
+    A file named outright is taken whatever its suffix; in folders only SUFFIXES count and hidden files do not.
+    Raises PhotoError for a path that does not exist and for a folder without any photo.
+    """
+    found: set[Path] = set()
+    for given in map(Path, inputs):
+        if given.is_dir():
+            below = _below(given)
+            if not below:
+                raise PhotoError(f"{given}: no photo in this folder (looked for {', '.join(SUFFIXES)})")
+            found.update(below)
+        elif given.exists():
+            found.add(given)
+        else:
+            raise PhotoError(f"{given}: not found")
+    return sorted(found, key=lambda path: path.as_posix())
+
+
+def _below(folder: Path) -> list[Path]:
+    photos = []
+    for top, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        photos += [Path(top) / f for f in files if not f.startswith(".") and f.lower().endswith(SUFFIXES)]
+    return photos
