@@ -1,0 +1,69 @@
+"""Stage `train_reasoner`: fine-tune the reasoner under DeepSpeed, and calibrate it on validation photos.
+
+    python -m components.reasoner.train
+
+Launches `components.reasoner.sft` with torchrun (one machine) or DeepSpeed's launcher (a hostfile). Checkpoints
+lie in work/reasoner/<inputs>/ and survive a crash; the finished reasoner is models/reasoner/.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from components import params, storage, tracking
+from components.reasoner.config import ReasonerParams
+from components.reasoner.model import ReasonerError
+from components.reasoner.sft import FINAL, METRICS
+
+OUT = Path("models/reasoner")
+WORKER = "components.reasoner.sft"
+
+
+def launch_argv(config: ReasonerParams, folder: Path) -> list[str]:
+    """The command that trains: one or several processes here, or one per device of every host in a hostfile."""
+    if config.hostfile:
+        launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--hostfile", config.hostfile, "--module"]
+        return [*launcher, WORKER, str(folder)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, "--nproc_per_node", str(config.processes), "-m", WORKER, str(folder)]
+
+
+def launch_environment(config: ReasonerParams) -> dict[str, str]:
+    """The environment of the processes: the cores shared out, this interpreter's tools (ninja) found."""
+    threads = max(1, (os.cpu_count() or 1) // max(1, config.processes))
+    environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    if not torch.cuda.is_available():
+        environment["DS_ACCELERATOR"] = "cpu"
+    return environment
+
+
+def main() -> None:
+    config = params.load("reasoner", ReasonerParams)
+    folder = Path("work/reasoner") / storage.digest_inputs(config.model_dump(), ["data/pairs", "data/annotations"])
+    with storage.only_one(folder) as lock:
+        if not (folder / FINAL).exists():
+            argv, environment = launch_argv(config, folder), launch_environment(config)
+            run = subprocess.run(argv, env=environment, pass_fds=(lock,), check=False)
+            if run.returncode:
+                raise SystemExit(
+                    f"train_reasoner: training ended with exit code {run.returncode}; the lines above say why"
+                )
+        shutil.rmtree(OUT, ignore_errors=True)
+        Path("metrics").mkdir(exist_ok=True)
+        shutil.copytree(folder / FINAL, OUT)
+        shutil.copy(folder / METRICS, "metrics/train_reasoner.json")
+
+
+if __name__ == "__main__":
+    tracking.telemetry_off()
+    try:
+        main()
+    except (ReasonerError, params.ParamsError, FileNotFoundError) as error:
+        sys.exit(f"train_reasoner: {error}")

@@ -1,0 +1,82 @@
+"""Training the reasoner through the command that users run: golden losses, kill -9, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from components.reasoner.config import ReasonerParams
+from components.reasoner.train import launch_argv
+from tests.tiny import environment, stage, tiny_params, write_params
+
+MODULE = "components.reasoner.train"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workspace) -> tuple[str, bytes]:
+    """The printed log and the weights of a training that nobody interrupts."""
+    done = stage(workspace, MODULE)
+    return done.stdout, (workspace / "models/reasoner/model.safetensors").read_bytes()
+
+
+def copy_of(workspace: Path, target: Path) -> Path:
+    shutil.copytree(workspace, target, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
+    return target
+
+
+def test_the_loss_falls_and_the_reasoner_is_complete(workspace, undisturbed):
+    saved = {path.name for path in (workspace / "models/reasoner").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "answer.json", "calibration.json"} <= saved
+    assert 0 <= json.loads((workspace / "metrics/train_reasoner.json").read_text())["val_macro_f1"] <= 1
+
+
+def test_killed_it_goes_on_from_the_last_checkpoint_to_the_same_bytes(workspace, undisturbed, tmp_path):
+    folder = copy_of(workspace, tmp_path / "killed")
+    argv = [sys.executable, "-m", MODULE]
+    with open(tmp_path / "log", "w", encoding="utf-8") as log:
+        process = subprocess.Popen(argv, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not list(folder.glob("work/reasoner/*/checkpoint-4/COMPLETE")):
+        assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = stage(folder, MODULE)
+    resumed = re.search(r"resuming from checkpoint-(\d+)", done.stdout)
+    assert resumed and int(resumed.group(1)) >= 4
+    assert (folder / "models/reasoner/model.safetensors").read_bytes() == undisturbed[1]
+
+
+def test_a_finished_training_is_not_repeated(workspace, undisturbed):
+    shutil.rmtree(workspace / "models/reasoner")
+    done = stage(workspace, MODULE)
+    assert "reasoner step" not in done.stdout
+    assert (workspace / "models/reasoner/model.safetensors").read_bytes() == undisturbed[1]
+
+
+def test_a_bad_base_ends_the_stage_with_one_line(workspace, tmp_path):
+    folder = copy_of(workspace, tmp_path / "bad")
+    write_params(folder, reasoner={"base": "scratch:enormous"})
+    done = stage(folder, MODULE, check=False)
+    assert done.returncode != 0
+    assert "scratch:enormous is unknown; allowed" in done.stderr
+    assert not (folder / "models/reasoner").exists()
+
+
+def test_one_launcher_for_one_process_many_and_many_machines():
+    config = ReasonerParams.model_validate(tiny_params()["reasoner"])
+    one = launch_argv(config, Path("work/x"))
+    assert one[2:6] == ["torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
+    assert one[6:] == ["-m", "components.reasoner.sft", "work/x"]
+    assert "2" in launch_argv(config.model_copy(update={"processes": 2}), Path("w"))
+    many = launch_argv(config.model_copy(update={"hostfile": "hosts"}), Path("w"))
+    assert many[many.index("--hostfile") + 1] == "hosts"
