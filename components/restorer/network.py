@@ -1,0 +1,165 @@
+"""The restorer: one network for all degradations, conditioned on the diagnosis and the reasoner's hidden state.
+
+Two branches that match the physics: from the deepest level a map of local affine colour transforms (haze,
+darkness and casts are smooth), and from the half-resolution U of plain 3x3 convolutions a residual (noise,
+rain, snow, compression, blur are local). Convolutions run on the pixel-unshuffled picture, which a processor
+likes. Every block is modulated by a zero-initialised map of the diagnosis; at severity 0 the network is the
+identity by construction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional as F
+
+from components import storage
+from components.diagnosis import TYPES
+from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+# the deepest level sees 1/8 of the size
+STRIDE = 8
+CODE = 64
+# the strongest severity (of 1, i.e. 100) from which the network acts with its full force
+FULL_GATE = 0.08
+# the policy's actions: a factor on each severity that the network hears, and one on its whole effect
+ACTIONS = len(TYPES) + 1
+MOST_CHANGE = 0.6
+
+
+class RestorerError(ValueError):
+    """A restorer cannot be loaded; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels and blocks at 1/2, 1/4 and 1/8 of the size, and the width of the reasoner's hidden state."""
+
+    widths: tuple[int, int, int]
+    blocks: tuple[int, int, int]
+    embedding: int
+
+
+class Block(nn.Module):
+    """x + conv(relu(modulated conv(x))); scale and shift per channel come from the code of the diagnosis."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.modulation = nn.Linear(CODE, 2 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
+        return x + self.second(F.relu(self.first(x) * (1 + scale) + shift))
+
+
+class Level(nn.ModuleList):
+    """Blocks in a row."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__(Block(width) for _ in range(count))
+
+    def forward(self, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x = block(x, code)
+        return x
+
+
+class Restorer(nn.Module):
+    """(B, 3, H, W) in [0, 1] and a diagnosis in, the restored picture out; H and W are any multiples of 8."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        half, quarter, eighth = shape.widths
+        self.condition = nn.Sequential(nn.Linear(CONDITION, 128), nn.ReLU(), nn.Linear(128, CODE))
+        hear = nn.Linear(shape.embedding, CODE)
+        nn.init.zeros_(hear.weight)
+        nn.init.zeros_(hear.bias)
+        self.hear_embedding = nn.Sequential(nn.LayerNorm(shape.embedding), hear)
+        self.enter = nn.Conv2d(12, half, 3, padding=1)
+        self.down1, self.down2 = nn.Conv2d(half, quarter, 2, 2), nn.Conv2d(quarter, eighth, 2, 2)
+        self.encode1, self.encode2 = Level(half, shape.blocks[0]), Level(quarter, shape.blocks[1])
+        self.deep = Level(eighth, shape.blocks[2])
+        self.up2, self.up1 = nn.Conv2d(eighth, 4 * quarter, 1), nn.Conv2d(quarter, 4 * half, 1)
+        self.decode2, self.decode1 = Level(quarter, shape.blocks[1]), Level(half, shape.blocks[0])
+        self.affine, self.residual = nn.Conv2d(eighth, 12, 3, padding=1), nn.Conv2d(half, 12, 3, padding=1)
+        # what refinement learns: how far to trust and how hard to act, per photo; zero means as supervised
+        self.policy = nn.Linear(CONDITION, ACTIONS)
+        for layer in (self.affine, self.residual, self.policy):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def action_mean(self, condition: torch.Tensor) -> torch.Tensor:
+        """(B, ACTIONS) in [-MOST_CHANGE, MOST_CHANGE]: relative changes of severities and of the effect."""
+        return MOST_CHANGE * torch.tanh(self.policy(condition))
+
+    def forward(
+        self,
+        image: torch.Tensor,
+        condition: torch.Tensor,
+        embedding: torch.Tensor | None = None,
+        action: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Restore. `condition` (B, CONDITION); `embedding` (B, D) or None; rows of zeros count as not given.
+
+        Without `action` (B, ACTIONS) the policy's mean acts. Values are not clipped.
+        """
+        change = self.action_mean(condition) if action is None else action
+        heard = condition.clone()
+        heard[:, SEVERITIES] = (condition[:, SEVERITIES] * (1 + change[:, : len(TYPES)])).clamp(0, 1)
+        code = self.condition(heard)
+        if embedding is not None:
+            given = (embedding.abs().amax(1, keepdim=True) > 0).float()
+            code = code + given * self.hear_embedding(embedding)
+        effect = self.effect(image, code) * (1 + change[:, -1])[:, None, None, None]
+        return image + self.gate(condition)[:, None, None, None] * effect
+
+    def gate(self, condition: torch.Tensor) -> torch.Tensor:
+        """(B,) 0 for a clean photo, 1 from FULL_GATE on and where no diagnosis is given."""
+        strongest = condition[:, SEVERITIES].amax(1)
+        known = condition[:, KNOWN]
+        return torch.where(known > 0.5, (strongest / FULL_GATE).clamp(0, 1), torch.ones_like(known))
+
+    def effect(self, image: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W): what is to be added to the picture."""
+        x1 = self.encode1(self.enter(F.pixel_unshuffle(image * 2 - 1, 2)), code)
+        x2 = self.encode2(self.down1(x1), code)
+        x3 = self.deep(self.down2(x2), code)
+        y2 = self.decode2(x2 + F.pixel_shuffle(self.up2(x3), 2), code)
+        y1 = self.decode1(x1 + F.pixel_shuffle(self.up1(y2), 2), code)
+        local = F.pixel_shuffle(self.residual(y1), 2)
+        maps = F.interpolate(self.affine(x3), size=image.shape[-2:], mode="bilinear", align_corners=False)
+        matrix, offset = maps[:, :9].unflatten(1, (3, 3)), maps[:, 9:]
+        return (matrix * image[:, None]).sum(2) + offset + local
+
+
+def save(restorer: Restorer, folder: str | Path) -> None:
+    """config.json and model.safetensors; the same weights give the same bytes."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage.write_json(folder / CONFIG_FILE, asdict(restorer.shape))
+    with storage.whole_file(folder / WEIGHTS_FILE) as part:
+        save_file({k: v.contiguous() for k, v in sorted(restorer.state_dict().items())}, part)
+
+
+def load(folder: str | Path, device: str = "cpu") -> Restorer:
+    """A saved restorer in eval mode. Raises RestorerError in one line."""
+    folder = Path(folder)
+    try:
+        shape = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        restorer = Restorer(Shape(tuple(shape["widths"]), tuple(shape["blocks"]), shape["embedding"]))
+        restorer.load_state_dict(load_file(folder / WEIGHTS_FILE))
+    except Exception as error:  # safetensors raises its own types for torn files
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RestorerError(f"{folder}: not a restorer: {reason}") from error
+    return restorer.eval().to(device).to(memory_format=torch.channels_last)

@@ -1,0 +1,93 @@
+"""The restorer: identity where nothing is wrong, any size, seams that blend, files that load again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from components.diagnosis import Diagnosis
+from components.restorer import network, tiles
+from components.restorer.conditioning import CONDITION, KNOWN, condition_vector
+
+SHAPE = network.Shape((16, 16, 16), (1, 1, 1), 12)
+
+
+@pytest.fixture
+def trained() -> network.Restorer:
+    """A network whose every weight does something."""
+    torch.manual_seed(0)
+    restorer = network.Restorer(SHAPE).eval()
+    with torch.no_grad():
+        for weight in restorer.parameters():
+            weight.add_(0.02 * torch.randn_like(weight))
+        restorer.policy.weight.zero_()
+        restorer.policy.bias.zero_()
+    return restorer
+
+
+def condition(**severities: float) -> torch.Tensor:
+    findings = {k: {"severity": v} for k, v in severities.items()}
+    return condition_vector(Diagnosis.model_validate({"findings": findings}))[None]
+
+
+def test_a_new_network_is_the_identity():
+    image = torch.rand(2, 3, 32, 48)
+    assert torch.equal(network.Restorer(SHAPE)(image, torch.zeros(2, CONDITION)), image)
+
+
+def test_a_clean_diagnosis_is_the_identity_whatever_the_weights(trained):
+    image = torch.rand(1, 3, 32, 32)
+    assert torch.equal(trained(image, condition()), image)
+    assert not torch.equal(trained(image, condition(noise=50)), image)
+
+
+def test_the_diagnosis_and_the_hidden_state_are_heard(trained):
+    image = torch.rand(1, 3, 32, 32)
+    assert not torch.allclose(trained(image, condition(noise=50)), trained(image, condition(haze=50)))
+    plain = trained(image, condition(noise=50))
+    assert torch.equal(trained(image, condition(noise=50), torch.zeros(1, 12)), plain)
+    assert not torch.allclose(trained(image, condition(noise=50), torch.randn(1, 12)), plain)
+
+
+def test_actions_change_the_effect_and_the_mean_action_starts_at_none(trained):
+    image, told = torch.rand(1, 3, 32, 32), condition(blur=60)
+    none = torch.zeros(1, network.ACTIONS)
+    assert torch.equal(trained(image, told, None, none), trained(image, told))
+    half = none.clone()
+    half[0, -1] = -0.5
+    expected = image + 0.5 * (trained(image, told) - image)
+    assert torch.allclose(trained(image, told, None, half), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (130, 70)])
+def test_any_size_comes_back_as_it_went_in(trained, size):
+    assert tiles.restore(trained, torch.rand(3, *size), condition(noise=50)[0], None).shape == (3, *size)
+
+
+def test_tiles_leave_no_seam(trained, monkeypatch):
+    image, told = torch.rand(3, 1, 1).expand(3, 320, 256).contiguous(), condition(haze=60)[0]
+    whole = tiles.restore(trained, image, told, None)
+    monkeypatch.setattr(tiles, "TILE", 128)
+    pieces = tiles.restore(trained, image, told, None)
+    assert torch.allclose(whole[:, 32:-32, 32:-32], pieces[:, 32:-32, 32:-32], atol=5e-3)
+
+
+def test_saved_and_loaded_it_is_the_same(trained, tmp_path):
+    network.save(trained, tmp_path)
+    first = (tmp_path / network.WEIGHTS_FILE).read_bytes()
+    network.save(network.load(tmp_path), tmp_path)
+    assert (tmp_path / network.WEIGHTS_FILE).read_bytes() == first
+
+
+def test_a_torn_file_is_one_line(trained, tmp_path):
+    network.save(trained, tmp_path)
+    weights = tmp_path / network.WEIGHTS_FILE
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(network.RestorerError, match="not a restorer") as caught:
+        network.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_is_not_clean():
+    assert condition_vector(Diagnosis())[KNOWN] == 1
+    assert float(network.Restorer(SHAPE).gate(torch.zeros(1, CONDITION))) == 1
