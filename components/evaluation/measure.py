@@ -1,0 +1,120 @@
+"""Measure a pair of models: on the test pairs of the pipeline, or on two folders of photos."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from components import inference, storage
+from components.diagnosis import TYPES, Diagnosis
+from components.evaluation import metrics
+from components.reasoner.reader import Reasoner
+
+READ_AT_ONCE = 16
+
+
+def measure(models: str | Path, pairs: str | Path = "data/pairs") -> dict:
+    """`restoration`, `reasoner` and `reasoner_types` of a folder with reasoner/ and restorer/ on the test pairs."""
+    loaded = inference.load(models)
+    frame = storage.read_shards(pairs, "test")
+    table = restoration_table(loaded, frame)
+    return {"restoration": by_case(table), **measure_reasoner(loaded.reasoner, frame)}
+
+
+def restoration_table(models: inference.Models, frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair: case, scores before and after `Models.restore`, why it was kept, seconds."""
+    rows = []
+    for pair in storage.progress(frame.itertuples(index=False), len(frame), "restoring test pairs"):
+        degraded, clean = storage.decode_image(pair.degraded), storage.decode_image(pair.clean)
+        began = time.perf_counter()
+        result = models.restore(degraded)
+        rows.append(
+            {
+                "pair_id": pair.pair_id,
+                "case": pair.case,
+                **scores(degraded, result.image, clean),
+                "kept": result.kept or "",
+                "before": result.before.to_json(),
+                "after": result.after.to_json(),
+                "seconds": time.perf_counter() - began,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def scores(degraded: np.ndarray, restored: np.ndarray, clean: np.ndarray) -> dict[str, float]:
+    """PSNR and SSIM towards the clean photo, before and after."""
+    return {
+        "psnr_degraded": metrics.psnr(degraded, clean),
+        "psnr_restored": metrics.psnr(restored, clean),
+        "ssim_degraded": metrics.ssim(degraded, clean),
+        "ssim_restored": metrics.ssim(restored, clean),
+    }
+
+
+def by_case(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Means per case; `all` is every degraded pair, clean photos stand for themselves."""
+    columns = ["psnr_degraded", "psnr_restored", "ssim_degraded", "ssim_restored"]
+    groups = {str(case): rows for case, rows in table.groupby("case")}
+    groups["all"] = table[table["case"] != "clean"]
+    return {
+        case: {"n": len(rows), **{column: float(rows[column].mean()) for column in columns}}
+        for case, rows in groups.items()
+        if len(rows)
+    }
+
+
+def measure_reasoner(reasoner: Reasoner, frame: pd.DataFrame) -> dict:
+    """`reasoner` and `reasoner_types`, and the table of true and read severities behind the plot."""
+    images = [storage.decode_image(data) for data in frame["degraded"]]
+    presence, severity, found, parsed = [], [], [], 0
+    for start in range(0, len(images), READ_AT_ONCE):
+        reading = reasoner.read(images[start : start + READ_AT_ONCE])
+        likely, expected = reasoner.severities(reading)
+        presence.append(likely.numpy())
+        severity.append(expected.numpy())
+        found.append(reasoner.present(reading).numpy())
+        for diagnosis in reasoner.diagnoses(reading):
+            parsed += Diagnosis.model_validate(json.loads(diagnosis.to_json())) is not None
+    truth = np.array(frame["severities"].tolist())
+    overall, per_type = metrics.reasoner_scores(
+        np.concatenate(presence), np.concatenate(severity), np.concatenate(found), truth, frame["case"].tolist()
+    )
+    return {"reasoner": {"parse_rate": parsed / len(images), **overall}, "reasoner_types": per_type}
+
+
+def severity_points(reasoner: Reasoner, frame: pd.DataFrame) -> pd.DataFrame:
+    """True and read severity of every present type of every pair: the plot of calibration."""
+    rows = []
+    for start in range(0, len(frame), READ_AT_ONCE):
+        piece = frame.iloc[start : start + READ_AT_ONCE]
+        expected = reasoner.score_severities([storage.decode_image(data) for data in piece["degraded"]])
+        for truth, read in zip(piece["severities"], expected.tolist(), strict=True):
+            rows += [
+                {"type": kind, "true": round(float(t), 2), "read": round(r, 2)}
+                for kind, t, r in zip(TYPES, truth, read, strict=True)
+                if t >= 1
+            ]
+    return pd.DataFrame(rows)
+
+
+def evaluate_folders(models: inference.Models, found: list[tuple[str, np.ndarray, np.ndarray]]) -> Iterator[dict]:
+    """One row a photo for (name, degraded, clean) triples of equal size: scores and severities before and after."""
+    for name, degraded, clean in found:
+        if degraded.shape != clean.shape:
+            yield {"name": name, "error": f"sizes differ: {degraded.shape[1]}x{degraded.shape[0]} degraded, "
+                   f"{clean.shape[1]}x{clean.shape[0]} clean"}  # fmt: skip
+            continue
+        result = models.restore(degraded)
+        yield {
+            "name": name,
+            **scores(degraded, result.image, clean),
+            "severities_before": dict(zip(TYPES, result.before.severities(), strict=True)),
+            "severities_after": dict(zip(TYPES, result.after.severities(), strict=True)),
+            "kept": result.kept,
+        }

@@ -1,0 +1,1 @@
+"""Which version people use: register, gate, promote, roll back, and a record of every decision."""

@@ -1,0 +1,132 @@
+"""The registry as promotion sees it: versions, aliases, tags. Everything goes through the client of tracking."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components import tracking
+from components.tracking import lineage
+
+AUDIT = Path("audit/promotions.jsonl")
+CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous_champion"
+
+
+class PromotionError(RuntimeError):
+    """Registration, promotion or rollback cannot be done as asked; one line with the remedy."""
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold the promotion lock of this repository; waits for whoever holds it."""
+    AUDIT.parent.mkdir(parents=True, exist_ok=True)
+    with open(AUDIT.parent / ".lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def aliases() -> dict[str, str]:
+    """alias -> version of the registered model; empty when there is none."""
+    store = tracking.client()
+    with tracking.explained("read the registry"):
+        models = store.search_registered_models(f"name = '{tracking.MODEL_NAME}'")
+    # the registry answers with integers, its other calls want strings
+    return {alias: str(version) for model in models for alias, version in model.aliases.items()}
+
+
+def point(alias: str, version: str) -> None:
+    """Move an alias."""
+    with tracking.explained(f"move @{alias}"):
+        tracking.client().set_registered_model_alias(tracking.MODEL_NAME, alias, version)
+
+
+def version_tags(version: str) -> dict[str, str]:
+    """The tags of a version. Raises PromotionError when there is no such version."""
+    known = {str(found.version): found for found in all_versions()}
+    if version not in known:
+        have = ", ".join(sorted(known, key=int)) or "none"
+        raise PromotionError(f"{tracking.MODEL_NAME}: no version {version}; there are: {have} (`rnr models`)")
+    return dict(known[version].tags)
+
+
+def tag(version: str, values: dict[str, str]) -> None:
+    """Set tags on a version."""
+    store = tracking.client()
+    with tracking.explained(f"tag version {version}"):
+        for name, value in values.items():
+            store.set_model_version_tag(tracking.MODEL_NAME, version, name, value)
+
+
+def all_versions() -> list[Any]:
+    """Every version, newest first."""
+    store = tracking.client()
+    found, token = [], None
+    with tracking.explained("read the registry"):
+        while True:
+            page = store.search_model_versions(f"name = '{tracking.MODEL_NAME}'", page_token=token)
+            found += page
+            token = page.token
+            if not token:
+                return sorted(found, key=lambda version: -int(version.version))
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def audit(action: str, **facts: object) -> None:
+    """One more line in audit/promotions.jsonl; nothing there is ever rewritten."""
+    line = {"time": now(), "action": action, "by": _who(), **lineage.code_version(), **facts}
+    AUDIT.parent.mkdir(parents=True, exist_ok=True)
+    with open(AUDIT, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line, sort_keys=True) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # a container may run under a number that no name belongs to
+        return str(os.getuid())
+
+
+def list_models() -> list[dict[str, object]]:
+    """One row a version, newest first: version, aliases, created (UTC), verdict, the figures it was registered with.
+
+    Raises TrackingError when the store cannot be reached; empty when nothing is registered.
+    """
+    named: dict[str, list[str]] = {}
+    for alias, version in aliases().items():
+        named.setdefault(version, []).append(alias)
+    rows: list[dict[str, object]] = []
+    for found in all_versions():
+        tags = found.tags
+        created = datetime.fromtimestamp(found.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
+        rows.append(
+            {
+                "version": str(found.version),
+                "aliases": sorted(named.get(str(found.version), [])),
+                "created": created,
+                "verdict": "rolled back" if tags.get("rolled_back") else tags.get("gate", "not judged"),
+                "psnr_gain_db": _figure(tags.get("psnr_gain_db")),
+                "macro_f1": _figure(tags.get("macro_f1")),
+                "git_sha": tags.get("git_sha", "none"),
+                "git_dirty": tags.get("git_dirty", "unknown"),
+                "dataset_digest": tags.get("dataset_digest", "none"),
+                "run_id": found.run_id or "",
+            }
+        )
+    return rows
+
+
+def _figure(text: str | None) -> float | None:
+    return float(text) if text else None
