@@ -1,0 +1,86 @@
+"""The one reader of DVC's graph: which stages there are, what each needs, which have changed.
+
+    python -m flows.dvc_graph
+
+DVC promises nothing about these internals (`Repo().index.graph`); tests/flows/test_dvc_graph.py holds the
+contract against the real DVC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import networkx
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+
+class GraphError(RuntimeError):
+    """The folder is no DVC repository or dvc.yaml cannot be used; one line."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of dvc.yaml. `deps` are names of other stages; paths are relative to the repository."""
+
+    name: str
+    deps: frozenset[str]
+    outs: tuple[str, ...]
+    metrics: tuple[str, ...]
+    cmd: str
+
+
+def _line(error: DvcException) -> str:
+    return " ".join(str(error).split())
+
+
+def stages(repository: str | Path = ".") -> list[Stage]:
+    """All stages, each after those it needs; ties in alphabetical order. Raises GraphError."""
+    try:
+        with Repo(str(repository)) as repo:
+            graph = repo.index.graph
+            # edges point from a stage to what it needs; data files tracked by `dvc add` run nothing
+            graph = graph.subgraph([node for node in graph if node.cmd])
+            order = networkx.lexicographical_topological_sort(graph.reverse(), key=lambda node: node.name)
+            return [
+                Stage(
+                    name=node.name,
+                    deps=frozenset(needed.name for needed in graph.successors(node)),
+                    outs=tuple(out.def_path for out in node.outs if not out.metric),
+                    metrics=tuple(out.def_path for out in node.outs if out.metric),
+                    cmd=node.cmd if isinstance(node.cmd, str) else " && ".join(node.cmd),
+                )
+                for node in order
+            ]
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
+def status(repository: str | Path = ".") -> dict[str, str]:
+    """Changed stages only: name -> why, in words. Raises GraphError."""
+    try:
+        # another DVC at work in the repository is waited for, as `dvc --wait-for-lock` does
+        with Repo(str(repository), _wait_for_lock=True) as repo:
+            names = {stage.addressing: stage.name for stage in repo.index.stages if stage.cmd}
+            return {names[key]: _why(reasons) for key, reasons in repo.status().items() if key in names}
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
+def _why(reasons: list) -> str:
+    parts = []
+    for reason in reasons:
+        if isinstance(reason, dict):
+            for what, paths in reason.items():
+                detail = ", ".join(paths) if isinstance(paths, dict) else str(paths)
+                parts.append(f"{what}: {detail}")
+        else:
+            parts.append(str(reason))
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    changed = status()
+    for stage in stages():
+        print(f"{stage.name}: {changed.get(stage.name, 'up to date')}")

@@ -1,0 +1,52 @@
+"""The MLflow side of a flow run: one parent run, one child per executed stage, links for the skipped ones."""
+
+from __future__ import annotations
+
+from components import tracking
+from components.tracking import lineage
+
+
+def _create(name: str, tags: dict[str, str]) -> str:
+    store = tracking.client()
+    with tracking.explained(f"open the run {name}"):
+        experiment = store.get_experiment_by_name(tracking.EXPERIMENT)
+        return store.create_run(experiment.experiment_id, tags=tags, run_name=name).info.run_id
+
+
+def start_parent(name: str) -> str:
+    """A run for the whole flow, tagged with the code version. Returns its id; raises TrackingError."""
+    lock = lineage.file_digest("dvc.lock") or "none"
+    return _create(name, {"kind": "flow", "dvc_lock": lock, **lineage.code_version()})
+
+
+def start_child(parent: str, stage: str) -> str:
+    """A nested run for one stage, handed over in MLFLOW_RUN_ID."""
+    return _create(stage, {"mlflow.parentRunId": parent, "stage": stage})
+
+
+def end(run_id: str, status: str) -> None:
+    """`status`: FINISHED, FAILED or KILLED."""
+    with tracking.explained("end a run"):
+        tracking.client().set_terminated(run_id, status)
+
+
+def drop(run_id: str) -> None:
+    """Take back a child whose stage turned out to need no run."""
+    with tracking.explained("drop a run"):
+        tracking.client().delete_run(run_id)
+
+
+def link(parent: str, stage: str, outcome: str, run_id: str | None) -> None:
+    """Note on the parent what became of a stage and which run, of now or earlier, made its outputs."""
+    store = tracking.client()
+    with tracking.explained("tag a run"):
+        store.set_tag(parent, f"stage.{stage}.outcome", outcome)
+        store.set_tag(parent, f"stage.{stage}.run_id", run_id or "unknown")
+
+
+def tag(run_id: str, values: dict[str, object]) -> None:
+    """Words about a run."""
+    store = tracking.client()
+    with tracking.explained("tag a run"):
+        for name, value in values.items():
+            store.set_tag(run_id, name, str(value))

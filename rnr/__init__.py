@@ -1,0 +1,58 @@
+"""Diagnose and restore photos from Python:
+
+    import rnr
+    from components.photos.decode import decode
+
+    models = rnr.load()                               # the champion if there is one, else the pretrained pair
+    result = models.restore(decode("fog.jpg").pixels)  # (H, W, 3) uint8 sRGB in; result.image, .before, .after
+
+The command line is `rnr --help`. Importing this module loads no model library; `load` does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from components.inference import Models
+
+__all__ = ["PRETRAINED", "load", "locate"]
+
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+def load(ref: str | Path | None = None, device: str = "cpu") -> Models:
+    """The reasoner and restorer that `ref` names, on `device` ("cpu" or "cuda").
+
+    `ref` is "pretrained", "models:/NAME@ALIAS", "models:/NAME/VERSION" or a folder that holds reasoner/ and
+    restorer/; by default the champion of the registry, or "pretrained" where there is none.
+    Raises components.inference.ModelRefError, one line, when there is no such model or no such device.
+    """
+    from components import inference
+
+    return inference.load(locate(ref), device)
+
+
+def locate(ref: str | Path | None = None) -> Path:
+    """The local folder that `ref` names (see `load`), fetched first where it is a registered model."""
+    from components import inference, tracking
+
+    if ref is None:
+        try:
+            return tracking.fetch_model(tracking.CHAMPION)
+        except tracking.NoSuchModel:
+            ref = "pretrained"
+        except tracking.TrackingError as error:
+            raise inference.ModelRefError(str(error)) from None
+    if str(ref).startswith("models:"):
+        try:
+            return tracking.fetch_model(str(ref))
+        except tracking.TrackingError as error:
+            raise inference.ModelRefError(str(error)) from None
+    folder = PRETRAINED if str(ref) == "pretrained" else Path(ref).expanduser()
+    if not folder.is_dir():
+        raise inference.ModelRefError(
+            f"{ref}: no model folder {folder}; `rnr run` trains one, or give --model a folder or {tracking.CHAMPION}"
+        )
+    return folder

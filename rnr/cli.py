@@ -1,0 +1,170 @@
+"""The command line: photos in, diagnoses and restored photos out; and the pipeline that makes the models.
+
+    rnr --help                                  rnr restore holiday/ -o out/
+    rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
+    rnr run                                     rnr promote --dry-run
+
+Exit codes: 0 done, 1 some inputs failed (each named on stderr, the others done), 2 wrong use. Everything heavy is
+imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from rnr import console
+
+REF_HELP = "model: pretrained, models:/NAME@ALIAS or a folder (default: the champion if there is one, else pretrained)"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(console.WRONG_USE, f"{self.prog}: {console.one_line(message)}; see `{self.prog} --help`\n")
+
+
+def strength(text: str) -> float:
+    """A number in 0..1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..1")
+    return value
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def edit(text: str) -> tuple[str, float]:
+    """TYPE=SEVERITY, for argparse: a known degradation and a number in 0..100."""
+    from components.diagnosis import TYPES
+
+    kind, equals, number = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not TYPE=SEVERITY, such as haze=0")
+    if kind not in TYPES:
+        raise argparse.ArgumentTypeError(f"unknown degradation {kind!r}; known: {', '.join(TYPES)}")
+    try:
+        severity = float(number)
+    except ValueError:
+        severity = math.nan
+    if not 0 <= severity <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r}: a severity is a number in 0..100")
+    return kind, severity
+
+
+def restore(args: argparse.Namespace) -> int:
+    from rnr import photos_commands
+
+    return photos_commands.restore(args)
+
+
+def diagnose(args: argparse.Namespace) -> int:
+    from rnr import photos_commands
+
+    return photos_commands.diagnose(args)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    from rnr import photos_commands
+
+    return photos_commands.evaluate(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    from rnr import pipeline_commands
+
+    return pipeline_commands.run(args)
+
+
+def promote(args: argparse.Namespace) -> int:
+    from rnr import pipeline_commands
+
+    return pipeline_commands.promote(args)
+
+
+def rollback(args: argparse.Namespace) -> int:
+    from rnr import pipeline_commands
+
+    return pipeline_commands.rollback(args)
+
+
+def models(args: argparse.Namespace) -> int:
+    from rnr import pipeline_commands
+
+    return pipeline_commands.models(args)
+
+
+def profile(args: argparse.Namespace) -> int:
+    from rnr import profile as profiles
+
+    return profiles.command(args)
+
+
+def doctor(args: argparse.Namespace) -> int:
+    from rnr import doctor as checks
+
+    return checks.command(args)
+
+
+def parser() -> Parser:
+    """All commands and their options."""
+    top = Parser(prog="rnr", description="Diagnose and restore photos; train, judge and promote the models for it.")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    def add(name: str, action, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        made.add_argument("--json", action="store_true", help="machine-readable output on stdout")
+        made.set_defaults(action=action)
+        return made
+
+    def add_model(made: argparse.ArgumentParser) -> None:
+        made.add_argument("--model", metavar="REF", help=REF_HELP)
+        made.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
+
+    made = add("run", run, "run the pipeline: every stage that changed, then the gate and the promotion")
+    made.add_argument("--parallelism", metavar="N", type=positive, help="stages at once (default: flow.parallelism)")
+    made = add("restore", restore, "restore photos; beside each a .diagnosis.json says what was found before and after")
+    made.add_argument("inputs", metavar="IN", nargs="+", help="photo or folder of photos")
+    made.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the restored photos")
+    made.add_argument("--edit", metavar="TYPE=SEVERITY", action="append", type=edit, help="overrule the diagnosis")
+    made.add_argument("--strength", metavar="S", type=strength, default=1.0, help="0 (nothing) to 1 (all, the default)")
+    add_model(made)
+    made = add("diagnose", diagnose, "say what is wrong with photos, how severe, and why")
+    made.add_argument("inputs", metavar="IN", nargs="+", help="photo or folder of photos")
+    add_model(made)
+    made = add("evaluate", evaluate, "restore degraded photos and measure them against their clean originals")
+    made.add_argument("--clean", metavar="DIR", required=True, help="clean photos")
+    made.add_argument("--degraded", metavar="DIR", required=True, help="the same photos degraded, under the same names")
+    add_model(made)
+    made = add("profile", profile, "patch params.yaml for another machine")
+    made.add_argument("what", choices=("list", "show", "apply"))
+    made.add_argument("name", metavar="NAME", nargs="?", help="a file profiles/NAME.yaml")
+    made = add("promote", promote, "measure the challenger at the gate; if it passes, make it the champion")
+    made.add_argument("--dry-run", action="store_true", help="measure and judge, move nothing")
+    made = add("rollback", rollback, "make an earlier version the champion again")
+    made.add_argument("--to", metavar="VERSION", help="version number (default: the previous champion)")
+    add("models", models, "list the registered versions")
+    add("doctor", doctor, "check this machine, the parameters and the state of the pipeline")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code (argparse itself leaves with 2 on wrong options)."""
+    args = parser().parse_args(argv)
+    return console.guarded(lambda: args.action(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,264 @@
+"""`rnr restore`, `rnr diagnose`, `rnr evaluate`: what a person with photos needs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rnr
+from components import storage, tracking
+from components.diagnosis import TYPES, Diagnosis
+from components.photos.decode import PhotoError, decode, encode, find_photos
+from rnr import console
+
+if TYPE_CHECKING:
+    from components.inference import Models
+
+SIDECAR_SUFFIX = ".diagnosis.json"
+MEASURES = ("psnr_degraded", "psnr_restored", "ssim_degraded", "ssim_restored")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo to read, and the path below OUT (or in a listing) that it keeps."""
+
+    source: Path
+    name: Path
+
+
+def load_models(args: argparse.Namespace) -> Models:
+    """The models of --model on --device. Raises WrongUse."""
+    tracking.telemetry_off()
+    from components.inference import ModelRefError
+
+    try:
+        return rnr.load(args.model, args.device)
+    except ModelRefError as error:
+        raise console.WrongUse(str(error)) from None
+
+
+def list_jobs(inputs: list[str], out: Path | None = None) -> tuple[list[Job], int]:
+    """The photos that the inputs stand for, each once, and how many inputs failed (named on stderr).
+
+    What lies below `out` is the work of an earlier run, not an input.
+    """
+    jobs: dict[tuple[Path, Path], Job] = {}
+    failed = 0
+    for given in map(Path, inputs):
+        try:
+            paths = find_photos([given])
+        except PhotoError as error:
+            console.warn(f"rnr: {console.one_line(error)}")
+            failed += 1
+            continue
+        for path in paths:
+            if out is not None and given.is_dir() and _lies_below(path, out) and not _lies_below(given, out):
+                continue
+            name = path.relative_to(given) if given.is_dir() else Path(path.name)
+            jobs.setdefault((path.resolve(), name), Job(path, name))
+    return list(jobs.values()), failed
+
+
+def _lies_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def check_targets(jobs: list[Job], out: Path) -> None:
+    """Every job has a file of its own below `out`, and none of them is an input. Raises WrongUse."""
+    sources = {job.source.resolve() for job in jobs}
+    owners: dict[Path, Path] = {}
+    for job in jobs:
+        for target in (out / job.name, sidecar(out / job.name)):
+            if target.resolve() in sources:
+                raise console.WrongUse(f"{out}: would overwrite the input {target}; choose another folder for -o")
+            other = owners.setdefault(target.resolve(), job.source)
+            if other != job.source:
+                raise console.WrongUse(f"{other} and {job.source} would both be written to {target}; restore one apart")
+
+
+def prepare_out(out: Path) -> None:
+    """Make the folder and try to write in it. Raises WrongUse."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        reason = "not a folder" if isinstance(error, (FileExistsError, NotADirectoryError)) else error.strerror
+        raise console.WrongUse(f"{out}: cannot be written to: {reason}") from None
+
+
+def sidecar(path: Path) -> Path:
+    """fog.jpg -> fog.jpg.diagnosis.json: the whole name, since fog.jpg and fog.png may lie side by side."""
+    return path.with_name(path.name + SIDECAR_SUFFIX)
+
+
+def restore(args: argparse.Namespace) -> int:
+    """`rnr restore`: every photo it can; exit code 1 when some failed."""
+    out = Path(args.out)
+    edits = dict(args.edit or [])
+    if len(edits) != len(args.edit or []):
+        raise console.WrongUse("--edit: each degradation at most once")
+    jobs, failed = list_jobs(args.inputs, out)
+    check_targets(jobs, out)
+    prepare_out(out)
+    if not jobs:
+        return console.SOME_FAILED
+    models = load_models(args)
+    rows = []
+    for job in console.progress(jobs, len(jobs), "restoring"):
+        try:
+            told = restore_one(models, job, out / job.name, edits, args.strength)
+        except Exception as error:  # one bad photo must not cost the others; it is named
+            console.warn(_failure(job.source, error))
+            failed += 1
+            continue
+        if args.json:
+            console.put_json(told)
+        rows.append((str(job.name), _brief(told["before"]), _brief(told["after"]), told["kept"] or ""))
+    if not args.json and rows:
+        console.put_table(("photo", "before", "after", "left as it was because"), rows)
+        print(f"{len(rows)} written to {out}, {failed} failed")
+    return console.SOME_FAILED if failed else console.OK
+
+
+def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float], strength: float) -> dict:
+    """Write the restored photo and its sidecar; returns what the sidecar says, with the paths."""
+    photo = decode(job.source)
+    result = models.restore(photo.pixels, edits or None, strength)
+    if result.kept:
+        # do no harm: the very file, not its pixels compressed once more
+        with storage.whole_file(target) as part:
+            shutil.copyfile(job.source, part)
+    else:
+        encode(target, result.image, photo)
+    told = {
+        "before": _as_dict(result.before),
+        "after": _as_dict(result.after),
+        "kept": result.kept,
+        "timings": result.timings,
+        "edits": edits,
+        "strength": strength,
+        "notes": list(photo.notes),
+    }
+    storage.write_json(sidecar(target), told)
+    return {"path": str(job.source), "out": str(target), **told}
+
+
+def diagnose(args: argparse.Namespace) -> int:
+    """`rnr diagnose`: one JSON object a line, or a table and the reasoning."""
+    jobs, failed = list_jobs(args.inputs)
+    if not jobs:
+        return console.SOME_FAILED
+    models = load_models(args)
+    rows, reasons = [], []
+    for job in console.progress(jobs, len(jobs), "diagnosing"):
+        try:
+            photo = decode(job.source)
+            diagnosis = models.diagnose([photo.pixels])[0]
+        except Exception as error:  # one bad photo must not cost the others; it is named
+            console.warn(_failure(job.source, error))
+            failed += 1
+            continue
+        told = _as_dict(diagnosis)
+        if args.json:
+            console.put_json({"path": str(job.source), **told, "notes": list(photo.notes)})
+        rows.append((str(job.source), told["scene"] or "-", _brief(told), ", ".join(told["objects"]) or "-"))
+        reasons.append((job.source, told["reasoning"], photo.notes))
+    if not args.json and rows:
+        console.put_table(("photo", "scene", "findings (severity 1-100)", "objects"), rows)
+        for source, reasoning, notes in reasons:
+            print(f"\n{source}")
+            for line in [*reasoning, *(f"Note: {note}." for note in notes)]:
+                print(f"  {line}")
+    return console.SOME_FAILED if failed else console.OK
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """`rnr evaluate`: pairs by file name, whatever the suffix; scores and severities before and after."""
+    clean, degraded = Path(args.clean), Path(args.degraded)
+    for option, folder in (("--clean", clean), ("--degraded", degraded)):
+        if not folder.is_dir():
+            raise console.WrongUse(f"{option} {folder}: no such folder")
+    pairs, failed = match_names(clean, degraded)
+    if not pairs:
+        raise console.Failed(f"no photo in {degraded} has the name of one in {clean}")
+    models = load_models(args)
+    from components.evaluation.measure import evaluate_folders
+
+    rows = []
+    for name, degraded_path, clean_path in console.progress(pairs, len(pairs), "evaluating"):
+        try:
+            found = [(name, decode(degraded_path).pixels, decode(clean_path).pixels)]
+            row = next(iter(evaluate_folders(models, found)))
+        except Exception as error:  # one bad photo must not cost the others; it is named
+            row = {"name": name, "error": _failure(degraded_path, error).removeprefix("rnr: ")}
+        if "error" in row:
+            console.warn(f"rnr: {name}: {console.one_line(row['error'])}")
+            failed += 1
+        else:
+            rows.append(row)
+    means = {m: sum(row[m] for row in rows) / len(rows) for m in MEASURES} if rows else {}
+    if args.json:
+        console.put_json({"photos": rows, "mean": means, "failed": failed})
+    elif rows:
+        put_evaluation(rows, means)
+    return console.SOME_FAILED if failed else console.OK
+
+
+def match_names(clean: Path, degraded: Path) -> tuple[list[tuple[str, Path, Path]], int]:
+    """(name, degraded, clean) of the photos whose path below the folder agrees up to the suffix, and how many do
+    not, each told on stderr. Raises Failed for an empty folder, WrongUse where one folder has a name twice."""
+    named: list[dict[str, Path]] = []
+    for folder in (clean, degraded):
+        try:
+            paths = find_photos([folder])
+        except PhotoError as error:
+            raise console.Failed(str(error)) from None
+        names: dict[str, Path] = {}
+        for path in paths:
+            other = names.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+            if other != path:
+                raise console.WrongUse(f"{other} and {path}: the same name twice; pairs are matched by name")
+        named.append(names)
+    alone = sorted(named[0].keys() ^ named[1].keys())
+    for name in alone:
+        console.warn(f"rnr: {name}: no photo of this name in {degraded if name in named[0] else clean}")
+    both = sorted(named[0].keys() & named[1].keys())
+    return [(name, named[1][name], named[0][name]) for name in both], len(alone)
+
+
+def put_evaluation(rows: list[dict], means: dict[str, float]) -> None:
+    """One line a photo and the mean over all."""
+    table = [
+        (row["name"], *(row[m] for m in MEASURES), _levels(row["severities_before"]), _levels(row["severities_after"]))
+        for row in rows
+    ]
+    table.append((f"mean of {len(rows)}", *(means[m] for m in MEASURES), "", ""))
+    heads = ("PSNR degraded", "PSNR restored", "SSIM degraded", "SSIM restored", "severities before", "after")
+    console.put_table(("photo", *heads), table)
+
+
+def _as_dict(diagnosis: Diagnosis) -> dict:
+    return diagnosis.model_dump(mode="json")
+
+
+def _brief(told: dict) -> str:
+    """haze 62, noise 30."""
+    return _levels({kind: told["findings"][kind]["severity"] for kind in TYPES if kind in told["findings"]})
+
+
+def _levels(severities: dict[str, float]) -> str:
+    return ", ".join(f"{kind} {value:.0f}" for kind, value in severities.items() if value >= 1) or "clean"
+
+
+def _failure(source: Path, error: Exception) -> str:
+    """One line that names the photo once."""
+    if isinstance(error, PhotoError):
+        return f"rnr: {console.one_line(error)}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"rnr: {source}: {os.fspath(error.filename or '')}: {error.strerror}"
+    return f"rnr: {source}: {type(error).__name__}: {console.one_line(error)}"

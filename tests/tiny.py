@@ -1,0 +1,57 @@
+"""A tiny pipeline for tests: the real stages and the real commands, on few small pictures."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+PATCH = {
+    "ingest": {"longest_side_px": 256, "min_side_px": 96},
+    "synthesize": {"pair_size": 128, "train_pairs": 30, "val_pairs": 10, "test_pairs": 20},
+    "reasoner": {
+        "base": "scratch:tiny",
+        "steps": 8,
+        "batch_size": 4,
+        "save_every": 2,
+        "views": 1,
+        "object_vocabulary": 6,
+    },
+    "restorer": {"widths": [16, 16, 16], "blocks": [1, 1, 1], "steps": 12, "batch_size": 2, "save_every": 4},
+    "refine": {"steps": 2, "photos_per_step": 2, "group_size": 2, "save_every": 1},
+    "evaluate": {"ood_pairs": 2, "gallery_pairs": 1},
+}
+
+
+def tiny_params(**sections: dict) -> dict:
+    """The repository's params.yaml, shrunk; keyword arguments patch single sections further."""
+    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    for patch in (PATCH, sections):
+        for section, change in patch.items():
+            values[section] |= change
+    return values
+
+
+def write_params(folder: Path, **sections: dict) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(**sections), sort_keys=False), encoding="utf-8")
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment with two threads and this interpreter's commands first."""
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    return {**os.environ, "PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
+
+
+def stage(folder: Path, module: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `python -m MODULE` in a folder as dvc does; its output is captured."""
+    done = subprocess.run(
+        [sys.executable, "-m", module], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    if check and done.returncode:
+        raise AssertionError(f"{module} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+    return done
