@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, get_run_logger, task
@@ -121,7 +122,7 @@ def run_stages(
             future = attempt.submit(stage, parent, children, threads, same)
             running[stage.name] = future
             waiting.remove(stage)
-            future.add_done_callback(lambda _, name=stage.name: ended.put(name))
+            future.add_done_callback(partial(note_end, ended, stage.name))
         if running:
             name = ended.get()
             try:
@@ -131,6 +132,11 @@ def run_stages(
     if failed:
         raise next(iter(failed.values()))
     return [results[stage.name] for stage in stages]
+
+
+def note_end(ended: queue.SimpleQueue[str], name: str, _: PrefectFuture) -> None:
+    """Called by Prefect, in the thread of the task."""
+    ended.put(name)
 
 
 def left_out(stages: list[Stage], failed: set[str]) -> set[str]:

@@ -21,8 +21,6 @@ FLOORS: list[set[str]] = [
     {"promotion"},
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
-# Stages that the design sets beside what they use: annotation measures severities and factors of degradations.
-NEIGHBOURS = {("annotation", "degradations")}
 # library -> where alone it may be imported
 DOORS = {
     "prefect": ("flows.",),
@@ -91,7 +89,7 @@ def test_imports_point_down(path: Path) -> None:
             wrong.append(name)
         if own.startswith("components.") and name.startswith("components.") and room(own):
             here, there = room(own), room(name)
-            if there != here and LEVEL[there] >= LEVEL[here] and (here, there) not in NEIGHBOURS:
+            if there != here and LEVEL[there] >= LEVEL[here]:
                 wrong.append(name)
     assert not wrong, f"{own} (see FLOORS) imports upwards or sideways"
 

@@ -17,7 +17,6 @@ import pandas as pd
 
 from components import params, storage, tracking
 from components.annotation import evidence
-from components.degradations.recipe import MODULES
 from components.diagnosis import TYPES, Diagnosis, Finding, narrate
 
 PAIRS, ANNOTATIONS = Path("data/pairs"), Path("data/annotations")
@@ -33,7 +32,7 @@ def diagnose_recipe(degraded, recipe: list[dict], severities, scene: str, object
     """The true diagnosis of a degraded (H, W, 3) picture; degradations too weak to see are no findings."""
     steps = {step["type"]: step for step in recipe}
     findings = {
-        kind: Finding(severity=float(value), factors=MODULES[kind].factors(steps[kind]["params"]))
+        kind: Finding(severity=float(value), factors=steps[kind]["factors"])
         for kind, value in zip(TYPES, severities, strict=True)
         if value >= 1
     }

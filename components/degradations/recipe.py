@@ -1,7 +1,8 @@
 """A recipe: what was done to a clean photo, in the order of nature, with every parameter and seed.
 
 `apply_recipe` replays it bit for bit on CPU. A step is
-`{"type": "haze", "level": 0.4, "seed": 123, "params": {...}}`, JSON as it stands.
+`{"type": "haze", "level": 0.4, "seed": 123, "params": {...}, "factors": {...}}`, JSON as it stands; `params` are
+what the physics takes, `factors` what a diagnosis says of them.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def sample_recipe(types: list[str], generator: torch.Generator, least: float = L
         level = least + (1 - least) * float(torch.rand((), generator=generator))
         level = round(level, 6)
         seed = int(torch.randint(2**31, (), generator=generator))
-        recipe.append({"type": kind, "level": level, "seed": seed, "params": MODULES[kind].sample(level, generator)})
+        parameters = MODULES[kind].sample(level, generator)
+        factors = MODULES[kind].factors(parameters)
+        recipe.append({"type": kind, "level": level, "seed": seed, "params": parameters, "factors": factors})
     return recipe
 
 

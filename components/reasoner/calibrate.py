@@ -7,8 +7,8 @@ import torch
 from components.diagnosis import TYPES
 from components.reasoner.reader import Reasoner
 
-# share of clean validation pictures that must pass as clean
-CLEAN_PASS = 0.95
+# share of clean validation pictures that must pass as clean; they come from few photos, so the margin is wide
+CLEAN_PASS = 0.99
 
 
 def calibrate(reasoner: Reasoner, images, diagnoses, cleans) -> tuple[dict, dict[str, float]]:

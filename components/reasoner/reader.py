@@ -148,8 +148,14 @@ class Reasoner:
         return presence, expected.clamp(1, 100)
 
     def degraded(self, reading: Reading) -> torch.Tensor:
-        """(B,) probability that anything at all is wrong with the photo."""
-        return reading.probabilities[self.layout.index["overall"]][:, 1]
+        """(B,) in [0, 1]: how surely anything at all is wrong with the photo.
+
+        The mean of two log-odds, of the verdict `degraded` and of the likeliest type: either alone is fooled more
+        easily (docs/experiments.md).
+        """
+        verdict = reading.probabilities[self.layout.index["overall"]][:, 1]
+        likeliest = self.severities(reading)[0].amax(1)
+        return ((verdict.logit(eps=1e-6) + likeliest.logit(eps=1e-6)) / 2).sigmoid()
 
     def present(self, reading: Reading) -> torch.Tensor:
         """(B, 7) which types count as findings: above their threshold, in a photo that is not clean at all.

@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from components.restorer.network import STRIDE, Restorer
 
-TILE, OVERLAP = 640, 64
+TILE, OVERLAP = 640, 96
+# what lies this near to a tile's inner edge has seen too little of its surroundings to count
+BLIND = 40
 
 
 def restore(
@@ -25,7 +27,8 @@ def restore(
         for left in columns:
             tile = padded[:, top : top + TILE, left : left + TILE]
             restored = restorer(tile[None].contiguous(memory_format=torch.channels_last), condition, embedding)[0]
-            ramp = _ramp(tile.shape[-2], image.device)[:, None] * _ramp(tile.shape[-1], image.device)[None, :]
+            ramp = _ramp(top, tile.shape[-2], padded.shape[-2])[:, None] * _ramp(left, tile.shape[-1], padded.shape[-1])
+            ramp = ramp.to(image.device)
             total[:, top : top + TILE, left : left + TILE] += restored * ramp
             weight[:, top : top + TILE, left : left + TILE] += ramp
     return (total / weight)[:, :height, :width].clamp(0, 1)
@@ -40,8 +43,9 @@ def _starts(size: int) -> list[int]:
     return [*starts, size - TILE]
 
 
-def _ramp(size: int, device) -> torch.Tensor:
-    """(size,) weights that rise over the overlap at both ends, so that neighbours blend."""
-    position = torch.arange(size, device=device) + 0.5
-    edge = torch.minimum(position, size - position)
-    return (edge / OVERLAP).clamp(max=1)
+def _ramp(start: int, size: int, total: int) -> torch.Tensor:
+    """(size,) weights of a tile at `start`: 1 inside and at the photo's border, a slope where tiles overlap."""
+    position = torch.arange(size) + 0.5
+    before = torch.full((size,), float(OVERLAP)) if start == 0 else position
+    after = torch.full((size,), float(OVERLAP)) if start + size == total else size - position
+    return ((torch.minimum(before, after) - BLIND) / (OVERLAP - 2 * BLIND)).clamp(0, 1)

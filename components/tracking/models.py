@@ -54,7 +54,9 @@ def fetch_version(ref: str = CHAMPION) -> Path:
     if not folder.exists():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as part, explained(f"download {ref}"):
-            got = Path(download_artifacts(artifact_uri=f"models:/{name}/{version.version}", dst_path=part))
+            got = Path(
+                download_artifacts(artifact_uri=f"models:/{name}/{version.version}", dst_path=part, tracking_uri=uri())
+            )
             got.rename(folder)
     return folder
 

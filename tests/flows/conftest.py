@@ -14,7 +14,7 @@ import yaml
 
 from components import params, tracking
 from flows import preflight
-from tests.flows.toy import SCRIPT, STAGES, metrics, write_params
+from tests.flows.toy import SCRIPT, STAGES, empty_store, metrics, write_params
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,24 +58,12 @@ def toy_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture(scope="session")
-def store_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database: its tables take seconds to make and a moment to copy."""
-    place = tmp_path_factory.mktemp("store") / "mlflow.db"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}")
-        import mlflow
-
-        mlflow.MlflowClient(f"sqlite:///{place}").search_experiments()
-    return place
-
-
 @pytest.fixture
-def toy(toy_seed: Path, store_seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(toy_seed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh copy of the toy repository as the working directory, with a store of its own."""
     place = tmp_path / "toy"
     shutil.copytree(toy_seed, place)
-    shutil.copy(store_seed, place / "mlflow.db")
+    shutil.copy(empty_store(), place / "mlflow.db")
     monkeypatch.chdir(place)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "false")

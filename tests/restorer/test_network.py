@@ -67,9 +67,9 @@ def test_any_size_comes_back_as_it_went_in(trained, size):
 def test_tiles_leave_no_seam(trained, monkeypatch):
     image, told = torch.rand(3, 1, 1).expand(3, 320, 256).contiguous(), condition(haze=60)[0]
     whole = tiles.restore(trained, image, told, None)
-    monkeypatch.setattr(tiles, "TILE", 128)
+    monkeypatch.setattr(tiles, "TILE", 192)
     pieces = tiles.restore(trained, image, told, None)
-    assert torch.allclose(whole[:, 32:-32, 32:-32], pieces[:, 32:-32, 32:-32], atol=5e-3)
+    assert torch.allclose(whole, pieces, atol=2e-3)
 
 
 def test_saved_and_loaded_it_is_the_same(trained, tmp_path):

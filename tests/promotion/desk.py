@@ -1,0 +1,25 @@
+"""Looks at, and changes to, the working directory of the promotion tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from components import tracking
+
+
+def set_data(digest: str) -> None:
+    """dvc.lock as if data/pairs had this digest."""
+    lock = {"stages": {"synthesize": {"outs": [{"path": "data/pairs", "md5": digest}]}}}
+    Path("dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+
+
+def audit_lines() -> list[dict]:
+    return [json.loads(line) for line in Path("audit/promotions.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def champion_name() -> str:
+    """What stands in the model file of the champion."""
+    return (tracking.fetch_model() / "reasoner" / "model.txt").read_text(encoding="utf-8")
