@@ -1,5 +1,5 @@
 # make demo    the whole pipeline on this machine's processor, then two photos restored (minutes)
-# make test    the test suite        make lint    ruff and mypy
+# make test    the test suite        make lint    ruff and mypy        make test-slow    real servers and kills
 # make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
 
 PYTHON ?= python3
@@ -13,13 +13,16 @@ export DVC_NO_ANALYTICS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test test-slow lint setup clean
 
 demo: setup
 	@$(BIN)/python -m rnr.demo
 
 test: setup
 	@$(BIN)/python -m pytest
+
+test-slow: setup
+	@$(BIN)/python -m pytest -m slow
 
 lint: setup
 	@$(BIN)/ruff check components flows rnr tests

@@ -63,7 +63,8 @@ def parse(section: str, values: object, model: type[S], path: str | Path = PARAM
 
 
 def _explain(section: str, model: type[Section], error: ValidationError) -> str:
-    first = error.errors()[0]
+    # a misspelt key is unknown and missing at once: the unknown one is what the user wrote
+    first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
     key = ".".join([section, *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
         known = list(model.model_fields)

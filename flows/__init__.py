@@ -11,7 +11,14 @@ from components import tracking
 
 tracking.telemetry_off()
 os.environ.setdefault("PREFECT_HOME", str(Path("work/prefect").absolute()))
-# Prefect makes its home but not the folders above it, and goes on without a database when that fails
-Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
 # a cold server takes 25 s on an idle machine of two cores, several times that beside a training
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")
+
+
+def make_home() -> None:
+    """Create Prefect's folder: its temporary server cannot, and dies over and over until it is given up."""
+    Path(os.environ["PREFECT_HOME"]).expanduser().mkdir(parents=True, exist_ok=True)
+
+
+# also for what only imports Prefect: it warns while it is imported without its folder
+make_home()

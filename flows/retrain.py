@@ -31,7 +31,7 @@ from components.promotion import register as registration
 from components.promotion.gate import Verdict
 from components.promotion.register import Registered
 from components.promotion.versions import PromotionError
-from flows import dvc_graph, parent_run, preflight
+from flows import dvc_graph, make_home, parent_run, preflight
 from flows.dvc_graph import GraphError, Stage
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
 
@@ -209,6 +209,7 @@ def run(parallelism: int | None = None) -> Summary:
         with terminable():
             # before the server starts, which takes longer than the checks
             ready(parallelism)
+            make_home()
             return retrain(parallelism)
     except (params.ParamsError, OSError, GraphError, StageFailed, PromotionError, tracking.TrackingError) as error:
         raise RetrainError(" ".join(str(error).split())) from error

@@ -129,7 +129,8 @@ def repro(stage: str, children: Children, environment: dict[str, str], say: Call
         assert child.stdout is not None
         for line in child.stdout:
             lines.append(line.rstrip())
-            say(lines[-1])
+            if lines[-1]:
+                say(lines[-1])
         code = child.wait()
     except BaseException:
         close_stdin(child)

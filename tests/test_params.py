@@ -30,6 +30,12 @@ def test_a_wrong_value_is_named(change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_key_is_the_one_that_is_named():
+    misspelt = {("stepz" if k == "steps" else k): v for k, v in GOOD.items()}
+    with pytest.raises(params.ParamsError, match=r"restorer\.stepz: unknown key; did you mean 'steps'"):
+        params.parse("restorer", misspelt, RestorerParams)
+
+
 def test_a_missing_key_is_named():
     with pytest.raises(params.ParamsError, match=r"restorer\.seed: missing"):
         params.parse("restorer", {k: v for k, v in GOOD.items() if k != "seed"}, RestorerParams)

@@ -158,5 +158,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, inference.ModelRefError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, inference.ModelRefError, FileNotFoundError) as error:
         sys.exit(f"evaluate: {error}")

@@ -73,5 +73,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (ReasonerError, FileNotFoundError) as error:
+    except (ReasonerError, tracking.TrackingError, FileNotFoundError) as error:
         sys.exit(f"diagnose: {error}")

@@ -157,5 +157,11 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, ReasonerError, network.RestorerError, FileNotFoundError) as error:
+    except (
+        params.ParamsError,
+        tracking.TrackingError,
+        ReasonerError,
+        network.RestorerError,
+        FileNotFoundError,
+    ) as error:
         sys.exit(f"refine: {error}")

@@ -14,6 +14,14 @@ from components.reasoner.answer import FACTOR_SCALES, LEVELS, factor_level
 FACTOR_NAMES = tuple(FACTOR_SCALES)
 CONDITION = 2 * len(TYPES) + len(FACTOR_NAMES) + len(BLUR_KINDS) + 1
 SEVERITIES = slice(0, len(TYPES))
+CONFIDENCES = slice(len(TYPES), 2 * len(TYPES))
+FACTORS = slice(2 * len(TYPES), 2 * len(TYPES) + len(FACTOR_NAMES))
+BLUR_KIND = slice(FACTORS.stop, FACTORS.stop + len(BLUR_KINDS))
+FACTOR_OWNERS = torch.tensor([TYPES.index(kind) for kind, _ in FACTOR_NAMES])  # type: ignore[arg-type]
+ANGLES = torch.tensor([i for i, (_, name) in enumerate(FACTOR_NAMES) if name == "angle_deg"])
+# how often a type is misheard, and what a made-up finding looks like: (least, range) of severity and confidence
+MISHEARD = 0.15
+MADE_UP_SEVERITY, MADE_UP_CONFIDENCE = (0.2, 0.6), (0.5, 0.45)
 KNOWN = CONDITION - 1
 
 
@@ -28,3 +36,36 @@ def condition_vector(diagnosis: Diagnosis) -> torch.Tensor:
     blur = diagnosis.findings.get("blur")
     values += [float(blur is not None and blur.factors.get("kind") == kind) for kind in BLUR_KINDS]
     return torch.tensor([*values, 1.0])
+
+
+def mirrored(condition: torch.Tensor) -> torch.Tensor:
+    """(CONDITION,) for the picture flipped left to right: angles change their sign, where they are stated."""
+    flipped = condition.clone()
+    angles = flipped[FACTORS][ANGLES]
+    flipped[FACTORS.start + ANGLES] = torch.where(flipped[FACTOR_OWNERS[ANGLES]] > 0, 1 - angles, angles)
+    return flipped
+
+
+def misheard(condition: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A copy of (CONDITION,) in which some findings are left out and some are made up.
+
+    On its training photos the reasoner is nearly always right, on others it is not; a restorer that never heard
+    a wrong diagnosis would brighten every photo that is dark by nature.
+    """
+    wrong = torch.rand(len(TYPES), generator=generator) < MISHEARD
+    invented = wrong & (condition[SEVERITIES] == 0)
+    draw = torch.rand((2, len(TYPES)), generator=generator)
+    heard = condition.clone()
+    for part, (least, span), values in (
+        (SEVERITIES, MADE_UP_SEVERITY, draw[0]),
+        (CONFIDENCES, MADE_UP_CONFIDENCE, draw[1]),
+    ):
+        heard[part] = torch.where(invented, least + span * values, heard[part] * ~wrong)
+    factors = torch.rand(len(FACTOR_NAMES), generator=generator)
+    heard[FACTORS] = torch.where(invented[FACTOR_OWNERS], factors, heard[FACTORS] * ~wrong[FACTOR_OWNERS])
+    blur = TYPES.index("blur")
+    if wrong[blur]:
+        heard[BLUR_KIND] = 0
+        if invented[blur]:
+            heard[BLUR_KIND.start + int(torch.randint(len(BLUR_KINDS), (), generator=generator))] = 1
+    return heard

@@ -20,6 +20,7 @@ class RestorerParams(params.Section):
     drop_diagnosis: float = Field(ge=0, le=1)
     drop_embedding: float = Field(ge=0, le=1)
     predicted_share: float = Field(ge=0, le=1)
+    misheard_share: float = Field(ge=0, le=1)
     ema_decay: float = Field(ge=0, lt=1)
     save_every: int = Field(ge=1)
     keep_checkpoints: int = Field(ge=1)

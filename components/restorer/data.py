@@ -9,7 +9,7 @@ import torch
 
 from components import storage
 from components.diagnosis import Diagnosis
-from components.restorer.conditioning import CONDITION, condition_vector
+from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
 from components.restorer.config import RestorerParams
 
 
@@ -69,13 +69,15 @@ def draw_batch(pairs: Pairs, config: RestorerParams, step: int) -> tuple[torch.T
         top = 8 * int(torch.randint((height - size) // 8 + 1, (), generator=generator))
         left = 8 * int(torch.randint((width - size) // 8 + 1, (), generator=generator))
         window = (slice(top, top + size), slice(left, left + size))
-        mirror, say, hear = torch.rand(3, generator=generator).tolist()
+        mirror, say, hear, doubt = torch.rand(4, generator=generator).tolist()
         flip = slice(None, None, -1) if mirror < 0.5 else slice(None)
         inputs.append(pairs.degraded[index][window][:, flip])
         targets.append(pairs.clean[index][window][:, flip])
         told = pairs.predicted if say < config.predicted_share else pairs.true
-        known = say < 1 - config.drop_diagnosis
-        conditions.append(told[index] if known else torch.zeros(CONDITION))
+        known = float(torch.rand((), generator=generator)) >= config.drop_diagnosis
+        truth = mirrored(told[index]) if mirror < 0.5 else told[index]
+        heard = misheard(truth, generator) if doubt < config.misheard_share else truth
+        conditions.append(heard if known else torch.zeros(CONDITION))
         dropped = hear < config.drop_embedding or not known
         embeddings.append(torch.zeros_like(pairs.embeddings[index]) if dropped else pairs.embeddings[index])
     return as_batch(inputs), as_batch(targets), torch.stack(conditions), torch.stack(embeddings)

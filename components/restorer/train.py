@@ -139,5 +139,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, FileNotFoundError) as error:
         sys.exit(f"train_restorer: {error}")

@@ -123,7 +123,7 @@ def test_branches_share_the_cores_and_prefect_gets_lines_and_metrics(toy: Path, 
     assert f'"threads": {threads}' in Path("metrics/left.json").read_text(encoding="utf-8")
     artifact = Artifact.get("metrics-join")
     assert artifact is not None
-    assert '"run.threads"' in artifact.data
+    assert '"run.threads"' in str(getattr(artifact, "data", None))
     with get_client(sync_client=True) as client:
         for _ in range(50):
             texts = [entry.message for entry in client.read_logs()]
@@ -198,7 +198,12 @@ def test_no_training_outlives_its_flow(toy: Path, how: str) -> None:
 def test_ctrl_c_stops_the_stages_and_closes_the_runs(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[bool] = []
     monkeypatch.setattr(Children, "stop", lambda self: stopped.append(True))
-    monkeypatch.setattr(retrain, "run_stages", lambda *_: os.kill(os.getpid(), 15) or time.sleep(10))
+
+    def interrupted(*_: object) -> None:
+        os.kill(os.getpid(), 15)
+        time.sleep(10)
+
+    monkeypatch.setattr(retrain, "run_stages", interrupted)
     with pytest.raises(KeyboardInterrupt):
         retrain.run()
     assert stopped
@@ -224,6 +229,13 @@ def test_the_full_disk_is_named_before_anything_starts(toy: Path) -> None:
     with pytest.raises(retrain.RetrainError, match="GB free on this disk"):
         retrain.run()
     assert not Path("ran-mix").exists()
+
+
+def test_the_folder_of_the_temporary_server_is_made(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # without it the server dies at once, and Prefect starts it again for minutes
+    monkeypatch.setenv("PREFECT_HOME", str(toy / "far" / "away"))
+    monkeypatch.setattr(retrain, "retrain", lambda parallelism: (toy / "far" / "away").is_dir())
+    assert retrain.run() is True
 
 
 def test_every_section_is_checked(tmp_path: Path) -> None:

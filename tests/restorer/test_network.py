@@ -7,7 +7,7 @@ import torch
 
 from components.diagnosis import Diagnosis
 from components.restorer import network, tiles
-from components.restorer.conditioning import CONDITION, KNOWN, condition_vector
+from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES, condition_vector, mirrored, misheard
 
 SHAPE = network.Shape((16, 16, 16), (1, 1, 1), 12)
 
@@ -91,3 +91,28 @@ def test_a_torn_file_is_one_line(trained, tmp_path):
 def test_unknown_is_not_clean():
     assert condition_vector(Diagnosis())[KNOWN] == 1
     assert float(network.Restorer(SHAPE).gate(torch.zeros(1, CONDITION))) == 1
+
+
+def test_what_is_misheard_is_a_finding_left_out_or_made_up():
+    told, generator = condition(haze=50, noise=30)[0], torch.Generator().manual_seed(0)
+    left_out = made_up = 0
+    for _ in range(200):
+        heard = misheard(told, generator)
+        before, after = told[SEVERITIES] > 0, heard[SEVERITIES] > 0
+        left_out += int((before & ~after).sum())
+        made_up += int((after & ~before).sum())
+        assert torch.equal(heard[SEVERITIES][before & after], told[SEVERITIES][before & after])
+        assert heard[KNOWN] == 1
+        assert float(heard.min()) >= 0
+        assert float(heard.max()) <= 1
+    assert 0.1 < left_out / 400 < 0.2
+    assert 0.1 < made_up / 1000 < 0.2
+
+
+def test_a_mirrored_photo_has_mirrored_angles():
+    def told(angle: float) -> torch.Tensor:
+        rain = {"severity": 50, "factors": {"angle_deg": angle}}
+        return condition_vector(Diagnosis.model_validate({"findings": {"rain": rain}}))
+
+    assert torch.allclose(mirrored(told(20)), told(-20), atol=1e-6)
+    assert torch.equal(mirrored(condition(haze=50)[0]), condition(haze=50)[0])
