@@ -102,6 +102,11 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
                 print(f"{label}: {number} of {total}", flush=True)
 
 
+def training_shards(*directories: str | Path) -> list[str]:
+    """The train and val shards of some folders: all that a training sees, test pairs are none of its business."""
+    return [str(path) for top in directories for split in ("train", "val") for path in shard_paths(top, split)]
+
+
 def digest_inputs(parameters: dict, paths: list[str]) -> str:
     """16 hex digits of parameters and of every file below `paths`: names the work folder of a training."""
     digest = hashlib.sha256(json.dumps(parameters, sort_keys=True).encode())

@@ -46,7 +46,9 @@ def launch_environment(config: ReasonerParams) -> dict[str, str]:
 
 def main() -> None:
     config = params.load("reasoner", ReasonerParams)
-    folder = Path("work/reasoner") / storage.digest_inputs(config.model_dump(), ["data/pairs", "data/annotations"])
+    folder = Path("work/reasoner") / storage.digest_inputs(
+        config.model_dump(), storage.training_shards("data/pairs", "data/annotations")
+    )
     with storage.only_one(folder) as lock:
         if not (folder / FINAL).exists():
             argv, environment = launch_argv(config, folder), launch_environment(config)

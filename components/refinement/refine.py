@@ -135,7 +135,7 @@ def acceptance(supervised: network.Restorer, refined: network.Restorer, config: 
 
 def main() -> None:
     config = params.load("refine", RefineParams)
-    inputs = ["data/pairs", "data/priors", str(REASONER), str(RESTORER)]
+    inputs = [*storage.training_shards("data/pairs", "data/priors"), str(REASONER), str(RESTORER)]
     folder = Path("work/refine") / storage.digest_inputs(config.model_dump(), inputs)
     with storage.only_one(folder), tracking.stage_run("refine", config.model_dump()) as run:
         torch.manual_seed(config.seed)

@@ -121,7 +121,7 @@ def train(config: RestorerParams, folder: Path, run) -> network.Restorer:
 
 def main() -> None:
     config = params.load("restorer", RestorerParams)
-    inputs = ["data/pairs", "data/annotations", "data/priors"]
+    inputs = storage.training_shards("data/pairs", "data/annotations", "data/priors")
     folder = Path("work/restorer") / storage.digest_inputs(config.model_dump(), inputs)
     with (
         storage.only_one(folder),

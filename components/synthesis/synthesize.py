@@ -18,7 +18,8 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from functools import cache, lru_cache
-from itertools import repeat
+from itertools import count, repeat
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,9 @@ def make_pair(photo: pd.Series, pixels: np.ndarray, config: SynthesizeParams, sp
 
 
 def photo_of(number: int, photos: int, cases: int) -> int:
-    """Photos in turn, so that each case meets each photo sooner or later whatever their counts share."""
-    return (number + number // (cases * photos) + number // cases) % photos
+    """Photos in turn; the step from round to round shares no factor with them, so that each case meets every photo."""
+    step = next(step for step in count(1) if gcd(cases + step, photos) == 1)
+    return (number + number // (cases * photos) + number // cases * step) % photos
 
 
 @cache
@@ -131,14 +133,14 @@ def make_numbered(config: SynthesizeParams, split: str, number: int) -> dict:
     return make_pair(split_photos(split).iloc[index], decoded_photo(split, index), config, split, number)
 
 
-def make_split(config: SynthesizeParams, split: str, count: int, out: Path, workers: Executor) -> Iterator[dict]:
+def make_split(config: SynthesizeParams, split: str, total: int, out: Path, workers: Executor) -> Iterator[dict]:
     """Write the shards of one split; yields each row without its pictures."""
     rows: list[dict] = []
-    made = workers.map(make_numbered, repeat(config), repeat(split), range(count), chunksize=8)
+    made = workers.map(make_numbered, repeat(config), repeat(split), range(total), chunksize=8)
     for number, row in enumerate(made):
         rows.append(row)
         yield {k: row[k] for k in ("split", "case", "severities")}
-        if len(rows) == PAIRS_PER_SHARD or number == count - 1:
+        if len(rows) == PAIRS_PER_SHARD or number == total - 1:
             storage.write_shard(out, split, number // PAIRS_PER_SHARD, rows)
             rows = []
 
@@ -158,8 +160,8 @@ def main() -> None:
         storage.shard_paths(CLEAN, split)
     with tracking.stage_run("synthesize", config.model_dump()) as run, worker_pool() as workers:
         table: list[dict] = []
-        for split, count in counts.items():
-            progress = storage.progress(make_split(config, split, count, part, workers), count, f"pairs, {split}")
+        for split, total in counts.items():
+            progress = storage.progress(make_split(config, split, total, part, workers), total, f"pairs, {split}")
             table.extend(progress)
         shutil.rmtree(PAIRS, ignore_errors=True)
         part.rename(PAIRS)

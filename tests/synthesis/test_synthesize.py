@@ -10,7 +10,7 @@ import numpy as np
 from components import storage
 from components.degradations.recipe import apply_recipe
 from components.diagnosis import TYPES, Diagnosis
-from components.synthesis.synthesize import CASES
+from components.synthesis.synthesize import CASES, photo_of
 from tests.tiny import stage, write_params
 
 
@@ -23,6 +23,13 @@ def test_every_row_replays(workspace):
         assert [kind for kind, s in zip(TYPES, row.severities, strict=True) if s > 0] or row.case != "haze"
         if row.case == "clean":
             assert np.array_equal(clean, degraded) and not any(row.severities)
+
+
+def test_every_case_meets_every_photo():
+    for photos in range(1, 60):
+        for case in range(len(CASES)):
+            met = {photo_of(number, photos, len(CASES)) for number in range(case, len(CASES) * photos, len(CASES))}
+            assert len(met) == photos
 
 
 def test_splits_share_no_photo(workspace):
