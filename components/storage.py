@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -99,7 +100,7 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
         for number, item in enumerate(bar, start=1):
             yield item
             if bar.disable and (number == total or number % max(1, total // 4) == 0):
-                print(f"{label}: {number} of {total}", flush=True)
+                print(f"{label}: {number} of {total}", file=sys.stderr, flush=True)
 
 
 def training_shards(*directories: str | Path) -> list[str]:

@@ -21,7 +21,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import REPOSITORY, environment, write_params
+from tests.tiny import REPOSITORY, environment, processes, write_params
 
 BIN = Path(sys.executable).parent
 STAGES = ["ingest", "synthesize", "annotate", "train_reasoner", "diagnose", "train_restorer", "refine", "evaluate"]
@@ -146,19 +146,6 @@ def test_photos_are_restored_by_the_champion(pipeline, tmp_path):
     assert json.loads(lines[0])["reasoning"]
 
 
-def trainers(folder: Path) -> list[int]:
-    """Process ids of restorer trainings at work in this folder and no other."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
-            if b"-m components.restorer.train" in command and (entry / "cwd").resolve() == folder.resolve():
-                found.append(int(entry.name))
-        except OSError:  # the process ended while we looked
-            continue
-    return found
-
-
 def test_a_killed_restorer_goes_on_and_only_what_follows_runs_again(pipeline):
     change(pipeline, "restorer", learning_rate=0.002, steps=400, save_every=5)
     log = pipeline / "work/killed.log"
@@ -172,7 +159,7 @@ def test_a_killed_restorer_goes_on_and_only_what_follows_runs_again(pipeline):
         while not [f for top in set((pipeline / "work/restorer").glob("*")) - known for f in top.glob("step-*.pt")]:
             assert time.monotonic() < deadline and run.poll() is None, log.read_text(encoding="utf-8")[-3000:]
             time.sleep(0.02)
-        killed = trainers(pipeline)
+        killed = processes(pipeline, "components.restorer.train")
         for process in killed:
             os.kill(process, signal.SIGKILL)
     finally:

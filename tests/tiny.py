@@ -47,6 +47,19 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
 
 
+def processes(folder: Path, module: str) -> list[int]:
+    """Process ids of `-m MODULE...` at work in this folder and no other."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ")
+            if f"-m {module}".encode() in command and (entry / "cwd").resolve() == folder.resolve():
+                found.append(int(entry.name))
+        except OSError:  # the process ended while we looked
+            continue
+    return found
+
+
 def stage(folder: Path, module: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run `python -m MODULE` in a folder as dvc does; its output is captured."""
     done = subprocess.run(

@@ -9,6 +9,7 @@ checkpoint. Loss counts the answer's values alone: the structure is given when a
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 from pathlib import Path
 
@@ -131,6 +132,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="One process of the reasoner's training")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
+    if os.environ.get("RANK", "0") != "0":
+        train(folder)
+        return
+    # torchrun's workers outlive a killed launcher: whoever comes next waits for them here
+    with storage.only_one(folder / "worker"):
+        if not (folder / FINAL).exists():
+            train(folder)
+
+
+def train(folder: Path) -> None:
+    """Train from the last complete checkpoint in `folder` to its `final/`."""
     config = params.load("reasoner", ReasonerParams)
     images, diagnoses = data.load_split("train")
     objects = data.object_vocabulary(diagnoses, config.object_vocabulary)

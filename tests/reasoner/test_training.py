@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 
 from components.reasoner.config import ReasonerParams
 from components.reasoner.train import launch_argv
-from tests.tiny import environment, stage, tiny_params, write_params
+from tests.tiny import environment, processes, stage, tiny_params, write_params
 
 MODULE = "components.reasoner.train"
 
@@ -48,11 +49,29 @@ def test_killed_it_goes_on_from_the_last_checkpoint_to_the_same_bytes(workspace,
     while not list(folder.glob("work/reasoner/*/checkpoint-4/COMPLETE")):
         assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    # torchrun's workers are no members of the launcher's group: a machine that dies takes them all
+    for number in [process.pid, *processes(folder, "components.reasoner")]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
     process.wait()
     done = stage(folder, MODULE)
     resumed = re.search(r"resuming from checkpoint-(\d+)", done.stdout)
     assert resumed and int(resumed.group(1)) >= 4
+    assert (folder / "models/reasoner/model.safetensors").read_bytes() == undisturbed[1]
+
+
+def test_a_worker_that_outlives_its_launcher_is_waited_for(workspace, undisturbed, tmp_path):
+    folder = copy_of(workspace, tmp_path / "orphan")
+    argv = [sys.executable, "-m", MODULE]
+    launcher = subprocess.Popen(argv, cwd=folder, env=environment(), stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not list(folder.glob("work/reasoner/*/checkpoint-2/COMPLETE")):
+        assert time.monotonic() < deadline
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    os.killpg(launcher.pid, signal.SIGKILL)
+    launcher.wait()
+    stage(folder, MODULE)
     assert (folder / "models/reasoner/model.safetensors").read_bytes() == undisturbed[1]
 
 
