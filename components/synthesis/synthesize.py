@@ -2,7 +2,7 @@
 
     python -m components.synthesis.synthesize
 
-One row a pair: pair_id, photo_id, split, case, scene, objects, region, recipe (JSON), severities (7, order of
+One row a pair: pair_id, photo_id, split, case, scene, objects, region, look (JSON), recipe (JSON), severities (7, order of
 TYPES, 0 = absent), degraded and clean (PNG, pair_size x pair_size). A pair depends on nothing but its photo,
 its number and the seed, so that more pairs leave the earlier ones as they were.
 """
@@ -32,6 +32,7 @@ from components import params, storage, tracking
 from components.degradations import recipe as recipes
 from components.degradations import severity
 from components.diagnosis import TYPES
+from components.synthesis import looks
 
 CLEAN, PAIRS = Path("data/clean"), Path("data/pairs")
 CASES = ("clean", *TYPES, "mixture2", "mixture3")
@@ -53,6 +54,8 @@ class SynthesizeParams(params.Section):
     weight_single: float = Field(ge=0)
     weight_mixture2: float = Field(ge=0)
     weight_mixture3: float = Field(ge=0)
+    look_share: float = Field(ge=0, le=1)
+    native_share: float = Field(ge=0, le=1)
 
 
 def pair_generator(seed: int, split: str, number: int) -> torch.Generator:
@@ -71,12 +74,15 @@ def draw_case(config: SynthesizeParams, split: str, number: int, generator: torc
     return ("clean", single, "mixture2", "mixture3")[drawn]
 
 
-def cut_region(photo: np.ndarray, size: int, generator: torch.Generator) -> tuple[np.ndarray, list[int]]:
+def cut_region(
+    photo: np.ndarray, size: int, native_share: float, generator: torch.Generator
+) -> tuple[np.ndarray, list[int]]:
     """A random square of the photo, native or shrunk, as (size, size, 3) and its box (left, top, side)."""
     height, width = photo.shape[:2]
     longest = min(height, width)
     # square root: more large regions (whole scenes) than small ones
-    share = float(torch.rand((), generator=generator)) ** 0.5
+    native, share = torch.rand(2, generator=generator).tolist()
+    share = 0.0 if native < native_share else share**0.5
     side = max(min(size, longest), round(min(size, longest) + share * (longest - min(size, longest))))
     left = int(torch.randint(width - side + 1, (), generator=generator))
     top = int(torch.randint(height - side + 1, (), generator=generator))
@@ -90,7 +96,11 @@ def make_pair(photo: pd.Series, pixels: np.ndarray, config: SynthesizeParams, sp
     """Row `number` of a split, from one row of the clean shards and its decoded pixels (H, W, 3)."""
     generator = pair_generator(config.seed, split, number)
     case = draw_case(config, split, number, generator)
-    clean, region = cut_region(pixels, config.pair_size, generator)
+    clean, region = cut_region(pixels, config.pair_size, config.native_share, generator)
+    look = {}
+    if split == "train" and float(torch.rand((), generator=generator)) < config.look_share:
+        look = looks.sample(generator)
+        clean = looks.apply(clean, look)
     types: list[str] = [case] if case in TYPES else recipes.sample_types(CASE_DEPTH[case], generator)
     recipe = recipes.sample_recipe(types, generator)
     degraded = recipes.apply_recipe(clean, recipe)
@@ -102,6 +112,7 @@ def make_pair(photo: pd.Series, pixels: np.ndarray, config: SynthesizeParams, sp
         "scene": photo["scene"],
         "objects": list(photo["objects"]),
         "region": region,
+        "look": json.dumps(look),
         "recipe": json.dumps(recipe),
         "severities": severity.measure(clean, recipe, degraded),
         "degraded": storage.encode_png(degraded),
