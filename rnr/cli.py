@@ -2,7 +2,7 @@
 
     rnr --help                                  rnr restore holiday/ -o out/
     rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
-    rnr run                                     rnr promote --dry-run
+    rnr synthesize sharp/ -o foggy/ --add haze=60   rnr run   rnr promote --dry-run
 
 Exit codes: 0 done, 1 some inputs failed (each named on stderr, the others done), 2 wrong use. Everything heavy is
 imported by the command that needs it.
@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from rnr import console
 
+PRESETS = ("cdd11", "miori", "realesrgan", "imagecorruptions")
 REF_HELP = "model: pretrained, models:/NAME@ALIAS or a folder (default: the champion if there is one, else pretrained)"
 
 
@@ -106,6 +107,12 @@ def models(args: argparse.Namespace) -> int:
     return pipeline_commands.models(args)
 
 
+def synthesize(args: argparse.Namespace) -> int:
+    from rnr import synthesize_command
+
+    return synthesize_command.command(args)
+
+
 def profile(args: argparse.Namespace) -> int:
     from rnr import profile as profiles
 
@@ -144,6 +151,14 @@ def parser() -> Parser:
     made = add("diagnose", diagnose, "say what is wrong with photos, how severe, and why")
     made.add_argument("inputs", metavar="IN", nargs="+", help="photo or folder of photos")
     add_model(made)
+    made = add("synthesize", synthesize, "degrade photos by a recipe that replays; or look at the physics")
+    made.add_argument("inputs", metavar="IN", nargs="*", help="clean photo or folder of photos")
+    made.add_argument("-o", "--out", metavar="OUT", help="folder for the degraded photos and their recipes")
+    made.add_argument("--add", metavar="TYPE=SEVERITY", action="append", type=edit, help="a degradation (repeatable)")
+    made.add_argument("--preset", choices=PRESETS, help="a published protocol instead of our own mixtures")
+    made.add_argument("--seed", metavar="N", type=positive, default=1, help="another number, other recipes (default: 1)")
+    made.add_argument("--replay", metavar="ROW", help="make the pair of this pair_id again and compare the bytes")
+    made.add_argument("--gallery", metavar="DIR", help="write a sheet per degradation at severities 10 to 90")
     made = add("evaluate", evaluate, "restore degraded photos and measure them against their clean originals")
     made.add_argument("--clean", metavar="DIR", required=True, help="clean photos")
     made.add_argument("--degraded", metavar="DIR", required=True, help="the same photos degraded, under the same names")

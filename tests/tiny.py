@@ -13,7 +13,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 PATCH = {
     "ingest": {"longest_side_px": 256, "min_side_px": 96},
-    "synthesize": {"pair_size": 128, "train_pairs": 30, "val_pairs": 10, "test_pairs": 20},
+    "synthesize": {
+        "pair_size": 128,
+        "train_pairs_per_photo": 1,
+        "val_pairs_per_photo": 2,
+        "test_pairs_per_photo": 2,
+    },
     "reasoner": {
         "base": "scratch:tiny",
         "steps": 8,

@@ -44,10 +44,11 @@ def diagnose_recipe(degraded, recipe: list[dict], severities, scene: str, object
 def annotate_split(split: str, out: Path) -> int:
     """Write the annotation shards of one split beside the pair shards; returns the number of rows."""
     count = 0
-    for index, path in enumerate(storage.shard_paths(PAIRS, split)):
+    for path in storage.shard_paths(PAIRS, split):
+        shard, _, number = path.stem.rpartition("-")
         pairs = pd.read_parquet(path, columns=["pair_id", "degraded", "recipe", "severities", "scene", "objects"])
         rows = []
-        for pair in storage.progress(pairs.itertuples(index=False), len(pairs), f"annotations, {split} {index}"):
+        for pair in storage.progress(pairs.itertuples(index=False), len(pairs), f"annotations, {path.stem}"):
             diagnosis = diagnose_recipe(
                 storage.decode_image(pair.degraded),
                 json.loads(pair.recipe),
@@ -56,7 +57,7 @@ def annotate_split(split: str, out: Path) -> int:
                 list(pair.objects),
             )
             rows.append({"pair_id": pair.pair_id, "split": split, "diagnosis": diagnosis.to_json()})
-        storage.write_shard(out, split, index, rows)
+        storage.write_shard(out, shard, int(number), rows)
         count += len(rows)
     return count
 

@@ -1,84 +1,58 @@
 """Blur: light spread by the lens or by motion, I = J * k in linear light.
 
-Kernels: Gaussian, defocus disk, straight motion, and camera shake as a random walk of the hand
-(after the trajectories of DeblurGAN, Kupyn et al. 2018).
+Kernels: Gaussian, defocus disk, straight motion, and camera shake along the path of a hand.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 import torch
 
-from components.degradations.light import (
-    choice,
-    convolve,
-    disk_kernel,
-    gaussian_kernel,
-    line_kernel,
-    to_linear,
-    to_srgb,
-    uniform,
-)
+from components.degradations.kernels import blur_gaussian, convolve, disk_kernel, line_kernel, shake_kernel
+from components.degradations.light import choice, to_linear, to_srgb, uniform
 from components.diagnosis import BLUR_KINDS
+
+# smallest and largest `extent_px` of each kind
+EXTENTS = {"gaussian": (1.8, 13), "defocus": (1.6, 11), "motion": (2.0, 22), "shake": (2.5, 24)}
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
     """Parameters at `level` in [0, 1]; `extent_px` is the kernel's diameter (four sigma for a Gaussian)."""
     kind = choice(generator, BLUR_KINDS)
-    smallest, largest = {"gaussian": (1.8, 13), "defocus": (1.6, 11), "motion": (2.0, 22), "shake": (2.5, 24)}[kind]
+    smallest, largest = EXTENTS[kind]
+    angle = uniform(generator, -90, 90)
     return {
         "kind": kind,
         "extent_px": round(smallest + (largest - smallest) * level, 6),
-        "angle_deg": uniform(generator, -90, 90) if kind == "motion" else 0.0,
+        "angle_deg": angle if kind == "motion" else 0.0,
     }
 
 
-def shake_kernel(extent_px: float, generator: torch.Generator) -> torch.Tensor:
-    """(k, k) kernel of sum 1: the path of a hand that drifts, jerks and is pulled back."""
-    steps = 240
-    velocity = torch.randn(2, generator=generator)
-    position = torch.zeros(2)
-    path = torch.empty(steps, 2)
-    jerks = torch.randn((steps, 2), generator=generator)
-    big = torch.rand(steps, generator=generator)
-    for i in range(steps):
-        velocity = 0.96 * velocity + 0.35 * jerks[i] - 0.012 * position
-        if big[i] < 0.01:
-            velocity = -velocity
-        position = position + velocity
-        path[i] = position
-    path = path - (path.amax(0) + path.amin(0)) / 2
-    path = path * (extent_px / 2) / path.norm(dim=1).max().clamp(min=1e-6)
-    radius = max(1, math.ceil(extent_px / 2) + 1)
-    kernel = torch.zeros(2 * radius + 1, 2 * radius + 1)
-    # bilinear splat of every point of the path
-    base = torch.floor(path)
-    fraction = path - base
-    for dy in (0, 1):
-        for dx in (0, 1):
-            weight = (fraction[:, 0] if dy else 1 - fraction[:, 0]) * (fraction[:, 1] if dx else 1 - fraction[:, 1])
-            rows = base[:, 0].long() + dy + radius
-            columns = base[:, 1].long() + dx + radius
-            kernel.index_put_((rows, columns), weight, accumulate=True)
-    return kernel / kernel.sum()
-
-
 def point_spread(params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(k, k) kernel of sum 1 for the parameters."""
-    extent = params["extent_px"]
-    if params["kind"] == "gaussian":
-        return gaussian_kernel(extent / 4)
+    """(k, k) kernel of sum 1 for a blur that is no Gaussian."""
     if params["kind"] == "defocus":
-        return disk_kernel(extent / 2)
+        return disk_kernel(params["extent_px"] / 2)
     if params["kind"] == "motion":
-        return line_kernel(extent, params["angle_deg"])
-    return shake_kernel(extent, generator)
+        return line_kernel(params["extent_px"], params["angle_deg"])
+    return shake_kernel(params["extent_px"], generator)
 
 
-def apply(image: torch.Tensor, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(3, H, W) in [0, 1], blurred in linear light."""
-    return to_srgb(convolve(to_linear(image), point_spread(params, generator)))
+def apply(
+    images: torch.Tensor,
+    params: Sequence[dict],
+    generators: Sequence[torch.Generator],
+    depth: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1], blurred in linear light; depth does not matter."""
+    light = to_linear(images)
+    rows = []
+    for image, p, generator in zip(light, params, generators, strict=True):
+        if p["kind"] == "gaussian":
+            rows.append(blur_gaussian(image[None], [p["extent_px"] / 4]))
+        else:
+            rows.append(convolve(image[None], [point_spread(p, generator)]))
+    return to_srgb(torch.cat(rows))
 
 
 def factors(params: dict) -> dict[str, float | str]:

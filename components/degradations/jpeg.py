@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
 
-from components.degradations.light import choice
+from components.degradations.light import choice, to_bytes
+
+SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
-    """Parameters at `level` in [0, 1]: quality 70 down to 6."""
-    return {"quality": float(round(70 - 64 * level**0.7)), "subsampling": choice(generator, ("4:2:0", "4:4:4"))}
+    """Parameters at `level` in [0, 1]: quality 92 down to 6."""
+    return {"quality": float(round(92 - 86 * level**0.6)), "subsampling": choice(generator, SUBSAMPLINGS)}
 
 
-def apply(image: torch.Tensor, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(3, H, W) in [0, 1] after encoding and decoding; the generator is not used, the codec draws nothing."""
-    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=int(params["quality"]), subsampling=params["subsampling"])
-    with Image.open(buffer) as decoded:
-        return torch.from_numpy(np.asarray(decoded).copy()).permute(2, 0, 1).float() / 255
+def apply(
+    images: torch.Tensor,
+    params: Sequence[dict],
+    generators: Sequence[torch.Generator],
+    depth: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1] after encoding and decoding; the codec draws nothing and knows no depth."""
+    rows = []
+    for picture, p in zip(to_bytes(images), params, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "JPEG", quality=int(p["quality"]), subsampling=p["subsampling"])
+        with Image.open(buffer) as decoded:
+            rows.append(np.asarray(decoded).transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(rows)).to(images.device).float().div_(255)
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -1,30 +1,107 @@
-"""Light, convolution and random numbers that the degradations share.
+"""Light and random numbers that the degradations share.
 
-Images are float tensors (3, H, W) in [0, 1], sRGB unless a name says linear.
+Images are float tensors (B, 3, H, W) in [0, 1], sRGB unless a name says linear. Every sample brings its own
+parameters and its own `torch.Generator`, so that a sample never depends on its batch.
+
+Curves are looked up in tables made in double precision, and normal deviates come from integers through a table of
+quantiles: the exponentials of vector units differ in the last bit from processor to processor, these do not.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import cache
 
+import numpy as np
 import torch
-from torch.nn import functional as F
+
+TABLE = 65536
+# exp(-x) is looked up for x in [0, DEEPEST]
+DEEPEST = 8.0
+
+
+def look_up(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Nearest entry of `table` (N,), sampled evenly over [0, 1], for values in [0, 1] of any shape."""
+    index = (values * (len(table) - 1)).add_(0.5).to(torch.int32)
+    return table.to(values.device).index_select(0, index.reshape(-1)).view(values.shape)
+
+
+def curve_table(function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
+    """(TABLE,) float32 of a function of [0, 1], evaluated in double precision."""
+    return torch.from_numpy(function(np.linspace(0, 1, TABLE)).astype(np.float32))
+
+
+def _srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def _linear_to_srgb(linear: np.ndarray) -> np.ndarray:
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+@cache
+def _table(name: str) -> torch.Tensor:
+    if name == "to_linear":
+        return curve_table(_srgb_to_linear)
+    if name == "to_srgb":
+        return curve_table(_linear_to_srgb)
+    if name == "decay":
+        return curve_table(lambda share: np.exp(-DEEPEST * share))
+    # the middle of each of 65536 equally likely slices, scaled to unit variance
+    quantiles = torch.special.ndtri((torch.arange(TABLE, dtype=torch.float64) + 0.5) / TABLE)
+    return (quantiles / quantiles.square().mean().sqrt()).float()
 
 
 def to_linear(srgb: torch.Tensor) -> torch.Tensor:
-    """sRGB to linear light (IEC 61966-2-1)."""
-    return torch.where(srgb <= 0.04045, srgb / 12.92, ((srgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4)
+    """sRGB to linear light (IEC 61966-2-1), within 1e-5."""
+    return look_up(srgb.clamp(0, 1), _table("to_linear"))
 
 
 def to_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """Linear light to sRGB (IEC 61966-2-1), clipped to [0, 1]."""
+    """Linear light to sRGB (IEC 61966-2-1), clipped to [0, 1], within 1e-4."""
+    return look_up(linear.clamp(0, 1), _table("to_srgb"))
+
+
+def respond(linear: torch.Tensor, gammas: Sequence[float]) -> torch.Tensor:
+    """sRGB of linear light (B, 3, H, W) whose sample i was bent by the exponent gammas[i]."""
     linear = linear.clamp(0, 1)
-    return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=0.0031308) ** (1 / 2.4) - 0.055)
+    tables = {gamma: curve_table(lambda x, g=gamma: _linear_to_srgb(x**g)) for gamma in set(gammas)}
+    return torch.stack([look_up(light, tables[gamma]) for light, gamma in zip(linear, gammas, strict=True)])
+
+
+def decay(depth: torch.Tensor) -> torch.Tensor:
+    """exp(-depth) for an optical depth of any shape, at least 0; nothing is left beyond DEEPEST."""
+    return look_up((depth / DEEPEST).clamp(0, 1), _table("decay"))
+
+
+def to_bytes(images: torch.Tensor) -> np.ndarray:
+    """(B, H, W, 3) uint8 of pictures (B, 3, H, W) in [0, 1], rounded."""
+    values = (images * 255).add_(0.5).to(torch.uint8).cpu().numpy()
+    return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
 
 
 def luma(image: torch.Tensor) -> torch.Tensor:
-    """(H, W) Rec. 709 weighted sum of the channels."""
-    return 0.2126 * image[0] + 0.7152 * image[1] + 0.0722 * image[2]
+    """(..., H, W) Rec. 709 weighted sum of the channels of (..., 3, H, W)."""
+    return 0.2126 * image[..., 0, :, :] + 0.7152 * image[..., 1, :, :] + 0.0722 * image[..., 2, :, :]
+
+
+def column(params: Sequence[dict], name: str, like: torch.Tensor) -> torch.Tensor:
+    """(B, C, 1, 1) of one parameter of each sample; C is the length of its value, 1 for a number."""
+    values = torch.tensor([p[name] if isinstance(p[name], list) else [p[name]] for p in params], dtype=torch.float32)
+    return values[:, :, None, None].to(like.device)
+
+
+def normal(shape: Sequence[int], generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """(B, *shape) normal deviates, sample i from generators[i] and on its device; cut off at 4.3 sigma."""
+    count = math.prod(shape)
+    rows = []
+    for generator in generators:
+        bits = torch.empty(-(-count // 4), dtype=torch.int64, device=generator.device)
+        bits.random_(-(2**63), None, generator=generator)
+        index = bits.view(torch.int16)[:count].to(torch.int32).add_(TABLE // 2)
+        rows.append(_table("normal").to(generator.device).index_select(0, index).view(*shape))
+    return torch.stack(rows) if len(rows) > 1 else rows[0][None]
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:
@@ -34,55 +111,3 @@ def uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 def choice(generator: torch.Generator, options: tuple[str, ...]) -> str:
     return options[int(torch.randint(len(options), (), generator=generator))]
-
-
-def convolve(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-    """(C, H, W) filtered by a (k, k) kernel, k odd, borders reflected; by FFT, whatever the kernel's size."""
-    radius = kernel.shape[-1] // 2
-    height, width = image.shape[-2:]
-    # reflection needs radius < size; tiny images are padded by repetition instead
-    mode = "reflect" if radius < min(height, width) else "replicate"
-    padded = F.pad(image[None], (radius,) * 4, mode=mode)[0]
-    size = (padded.shape[-2] + 2 * radius, padded.shape[-1] + 2 * radius)
-    product = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel, s=size)
-    full = torch.fft.irfft2(product, s=size)
-    return full[..., 2 * radius : 2 * radius + height, 2 * radius : 2 * radius + width]
-
-
-def line_kernel(length_px: float, angle_deg: float, width_px: float = 1.0) -> torch.Tensor:
-    """(k, k) kernel of sum 1: an anti-aliased straight stroke, angle from the vertical, clockwise."""
-    radius = max(1, math.ceil(length_px / 2 + width_px))
-    axis = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    angle = math.radians(angle_deg)
-    along = x * math.sin(angle) - y * math.cos(angle)
-    across = x * math.cos(angle) + y * math.sin(angle)
-    inside_length = (length_px / 2 + 0.5 - along.abs()).clamp(0, 1)
-    inside_width = (width_px / 2 + 0.5 - across.abs()).clamp(0, 1)
-    kernel = inside_length * inside_width
-    return kernel / kernel.sum()
-
-
-def disk_kernel(radius_px: float) -> torch.Tensor:
-    """(k, k) kernel of sum 1: an anti-aliased disk, the point spread of a defocused lens."""
-    radius = max(1, math.ceil(radius_px + 0.5))
-    axis = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    y, x = torch.meshgrid(axis, axis, indexing="ij")
-    kernel = (radius_px + 0.5 - torch.sqrt(x * x + y * y)).clamp(0, 1)
-    return kernel / kernel.sum()
-
-
-def gaussian_kernel(sigma_px: float) -> torch.Tensor:
-    """(k, k) Gaussian of sum 1, cut at three sigma."""
-    radius = max(1, math.ceil(3 * sigma_px))
-    axis = torch.arange(-radius, radius + 1, dtype=torch.float32)
-    line = torch.exp(-(axis**2) / (2 * sigma_px**2))
-    kernel = line[:, None] * line[None, :]
-    return kernel / kernel.sum()
-
-
-def smooth_field(height: int, width: int, cells: int, generator: torch.Generator) -> torch.Tensor:
-    """(H, W) smooth random field in [0, 1] with about `cells` bumps along the shorter side."""
-    coarse = torch.rand((1, 1, cells + 2, cells + 2), generator=generator)
-    field = F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=True)[0, 0]
-    return field.clamp(0, 1)

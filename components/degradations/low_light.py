@@ -1,31 +1,74 @@
-"""Low light: fewer photons, a steeper response, and the grain that follows from both.
+"""Low light: fewer photons, the grain that follows from them, and the camera's response.
 
-Exposure acts on linear light (one EV halves it); the response gamma bends the tones as in CDD-11;
-photon noise has the variance of the signal over the full-well count (Foi et al. 2008).
+Exposure acts on linear light (one EV halves it). Photon noise has the variance of the signal over the full-well
+count, read noise its own (Foi et al. 2008); the response gamma then bends the tones as a steeper film would.
+
+Two models of the literature stand beside this camera: `power`, sRGB ** gamma, and `retinex` (CDD-11), reflectance
+times illumination ** gamma, both plus Gaussian noise of `sigma` in sRGB.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from components.degradations.light import to_linear, to_srgb, uniform
+from components.degradations.depth import guided
+from components.degradations.light import column, curve_table, look_up, normal, respond, to_linear, uniform
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
-    """Parameters at `level` in [0, 1]: -0.15 to -4.3 EV and up to a gamma of 1.5."""
+    """Parameters at `level` in [0, 1]: -0.06 to -4.3 EV and up to a gamma of 1.5.
+
+    `full_well` is in electrons, `read` the read noise in electrons.
+    """
     return {
-        "exposure_ev": round(-(0.15 + 4.15 * level**1.2), 6),
+        "model": "camera",
+        "exposure_ev": round(-(0.06 + 4.24 * level**1.2), 6),
         "gamma": round(1 + uniform(generator, 0, 0.5) * level, 6),
         "full_well": round(uniform(generator, 4000, 20000), 1),
+        "read": uniform(generator, 1.5, 6),
     }
 
 
-def apply(image: torch.Tensor, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(3, H, W) in [0, 1], underexposed."""
-    light = to_linear(image) ** params["gamma"] * 2.0 ** params["exposure_ev"]
-    grain = torch.randn(light.shape, generator=generator)
-    return to_srgb(light + grain * torch.sqrt(light / params["full_well"] + 1e-8))
+def apply(
+    images: torch.Tensor,
+    params: Sequence[dict],
+    generators: Sequence[torch.Generator],
+    depth: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1], underexposed; depth does not matter."""
+    grain = normal(images.shape[1:], generators).to(images.device)
+    if all(p["model"] == "camera" for p in params):
+        return _camera(images, grain, params)
+    rows = zip(images[:, None], grain[:, None], params, strict=True)
+    return torch.cat([_camera(i, g, [p]) if p["model"] == "camera" else _darkened(i, g, p) for i, g, p in rows])
+
+
+def _darkened(image: torch.Tensor, grain: torch.Tensor, params: dict) -> torch.Tensor:
+    """(1, 3, H, W) by a power of the picture, or of its illumination alone."""
+    gamma = params["gamma"]
+    if params["model"] == "power":
+        dark = look_up(image, curve_table(lambda x: x**gamma))
+    else:
+        bright = image.amax(1, keepdim=True)
+        slope, offset = guided(bright, bright, max(2, min(image.shape[-2:]) // 16), 1e-2)
+        light = (slope * bright + offset).clamp(0, 1)
+        # R L^gamma with R = I / L
+        dark = image * look_up(light, curve_table(lambda x: x ** (gamma - 1)))
+    return dark + params["sigma"] * grain
+
+
+def _camera(images: torch.Tensor, grain: torch.Tensor, params: Sequence[dict]) -> torch.Tensor:
+    exposure = torch.tensor([2.0 ** p["exposure_ev"] for p in params])[:, None, None, None].to(images.device)
+    full_well, read = column(params, "full_well", images), column(params, "read", images)
+    light = to_linear(images) * exposure
+    deviation = torch.sqrt(light / full_well + (read / full_well) ** 2)
+    return respond(light + grain * deviation, [p["gamma"] for p in params])
 
 
 def factors(params: dict) -> dict[str, float]:
+    """Exposure in EV and gamma; a power of the picture counts as the exposure that darkens mid grey as much."""
+    if params["model"] != "camera":
+        return {"exposure_ev": round(2.2 * (1 - params["gamma"]), 6), "gamma": params["gamma"]}
     return {"exposure_ev": params["exposure_ev"], "gamma": params["gamma"]}

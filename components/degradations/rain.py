@@ -1,52 +1,74 @@
-"""Rain: streaks as long as the exposure lets drops fall, in a near and a far layer, and the veil between.
+"""Rain: streaks as long as drops fall during the exposure, in layers of depth, and the mist between them.
 
-Streaks add light (Garg & Nayar 2007): O = 1 - (1 - I)(1 - S). Angles within 45 degrees of the vertical and
-lengths 8..40 px follow MiOIR / AgenticIR.
+A drop covers a pixel for a share `a` of the exposure and shows the sky behind us meanwhile, so light adds linearly:
+L' = L (1 - a) + E a (Garg & Nayar 2007). Far drops are shorter, thinner and fainter. Angles within 40 degrees of the
+vertical and lengths 8..34 px follow MiOIR / AgenticIR.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
-from components.degradations.light import convolve, line_kernel, uniform
+from components.degradations import depth as depths
+from components.degradations import particles
+from components.degradations.haze import veil
+from components.degradations.light import column, to_linear, to_srgb, uniform
+
+# (share of the drops' area, size relative to the nearest layer, opacity)
+LAYERS = ((0.35, 1.0, 1.0), (0.35, 0.65, 0.75), (0.3, 0.4, 0.55))
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
-    """Parameters at `level` in [0, 1]: the number and the brightness of the streaks grow with it."""
-    length = uniform(generator, 8, 34)
+    """Parameters at `level` in [0, 1]: number and opacity of the streaks and the mist grow with it."""
     return {
-        "density": round(0.02 + 0.16 * level * uniform(generator, 0.8, 1.2), 6),
-        "length_px": length,
+        "density": round((0.015 + 0.165 * level) * uniform(generator, 0.8, 1.2), 6),
+        "length_px": uniform(generator, 8, 34),
         "angle_deg": uniform(generator, -40, 40),
-        "spread_deg": uniform(generator, 0, 5),
-        "width_px": uniform(generator, 0.8, 1.8),
-        "brightness": round(0.35 + 0.5 * level, 6),
-        "veil": round(0.12 * level * uniform(generator, 0, 1), 6),
+        "spread_deg": uniform(generator, 0.5, 5),
+        "width_px": uniform(generator, 1.0, 2.2),
+        "opacity": round(0.10 + 0.35 * level, 6),
+        "light": uniform(generator, 0.75, 1.0),
+        "mist": round(0.35 * level * uniform(generator, 0, 1), 6),
+        **depths.sample(generator),
     }
 
 
 def streaks(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(H, W) light of the streaks in [0, 1]: two depths, two angles each."""
-    light = torch.zeros(height, width)
-    # (share of the drops, size relative to the near layer, brightness)
-    for share, scale, gain in ((0.5, 1.0, 1.0), (0.5, 0.55, 0.6)):
-        length = params["length_px"] * scale
-        stroke_area = max(1.0, length * params["width_px"] * scale)
-        for sign in (-1, 1):
-            probability = params["density"] * share / 2 / stroke_area
-            drops = (torch.rand((height, width), generator=generator) < probability).float()
-            drops = drops * (0.4 + 0.6 * torch.rand((height, width), generator=generator))
-            kernel = line_kernel(length, params["angle_deg"] + sign * params["spread_deg"], params["width_px"] * scale)
-            light = light + gain * convolve(drops[None], kernel / kernel.max())[0].clamp(min=0)
-    return (light * params["brightness"]).clamp(0, 1)
+    """(H, W) share of the exposure in [0, 1] during which a drop covers each pixel."""
+    field = torch.zeros((height, width), dtype=torch.int32, device=generator.device)
+    border = params["length_px"] / 2
+    for (share, scale, opacity), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
+        length, thick = params["length_px"] * scale, max(0.6, params["width_px"] * scale)
+        count = particles.expected(params["density"] * share, length * thick, height, width, border)
+        drops = particles.scatter(count, height, width, border, own)
+        angle = torch.deg2rad(params["angle_deg"] + params["spread_deg"] * (2 * drops[:, 2] - 1))
+        particles.draw_strokes(
+            field, drops[:, :2], angle, length * (0.7 + 0.6 * drops[:, 3]), thick,
+            params["opacity"] * opacity * (0.4 + 1.2 * drops[:, 4]),
+        )  # fmt: skip
+    return particles.opacity_of(field)
 
 
-def apply(image: torch.Tensor, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(3, H, W) in [0, 1] in rain."""
-    light = streaks(image.shape[-2], image.shape[-1], params, generator)
-    veiled = image * (1 - params["veil"]) + 0.75 * params["veil"]
-    return 1 - (1 - veiled) * (1 - 0.9 * light)
+def apply(
+    images: torch.Tensor,
+    params: Sequence[dict],
+    generators: Sequence[torch.Generator],
+    depth: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1] in rain; `depth` (B, 1, H, W) in [0, 1], plausible where None."""
+    height, width = images.shape[-2:]
+    if depth is None:
+        depth = depths.plausible(images, params, generators)
+    cover = torch.stack([streaks(height, width, p, g) for p, g in zip(params, generators, strict=True)])
+    cover = cover[:, None].to(images.device)
+    light = to_linear(column(params, "light", images))
+    linear = veil(to_linear(images), depth * column(params, "mist", images), 0.7 * light)
+    return to_srgb(linear + (light - linear) * cover)
 
 
 def factors(params: dict) -> dict[str, float]:
     return {k: params[k] for k in ("density", "length_px", "angle_deg")}
+
+

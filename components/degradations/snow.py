@@ -1,49 +1,79 @@
-"""Snow: flakes of three sizes, near ones large and out of focus, moving; they cover what is behind them.
+"""Snow: flakes near, at middle distance and far, in motion and out of focus; they cover what is behind them.
 
-Alpha compositing to near white as in CDD-11 and Snow100K, with the mist of the flakes too small to see.
+Opaque and lit by the whole sky, composited to near white in linear light (CDD-11 and Snow100K composite in sRGB),
+with the mist of the flakes too small to see.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
-from components.degradations.light import convolve, disk_kernel, line_kernel, uniform
+from components.degradations import depth as depths
+from components.degradations import particles
+from components.degradations.haze import veil
+from components.degradations.light import column, to_linear, to_srgb, uniform
+
+# (share of the covered area, size relative to flake_px, opacity, px of defocus at the rim relative to the size)
+LAYERS = ((0.4, 0.45, 0.6, 0.5), (0.35, 0.9, 0.85, 0.4), (0.25, 1.8, 0.5, 0.9))
+
+# px: flakes are no smaller, and below the second one they are drawn as strokes
+LEAST_RADIUS, DOT = 0.6, 1.2
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
-    """Parameters at `level` in [0, 1]: the share of pixels that flakes cover grows with it."""
+    """Parameters at `level` in [0, 1]: the share of pixels that flakes cover, and the mist, grow with it."""
     return {
-        "density": round(0.015 + 0.17 * level * uniform(generator, 0.8, 1.2), 6),
-        "flake_px": uniform(generator, 2, 6.5),
+        "density": round((0.003 + 0.19 * level**1.2) * uniform(generator, 0.8, 1.2), 6),
+        "flake_px": uniform(generator, 1.8, 6.0),
         "motion_px": uniform(generator, 0, 8),
         "angle_deg": uniform(generator, -45, 45),
         "white": uniform(generator, 0.88, 1.0),
-        "mist": round(0.18 * level * uniform(generator, 0, 1), 6),
+        "mist": round(0.45 * level * uniform(generator, 0, 1), 6),
+        **depths.sample(generator),
     }
 
 
 def flakes(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
     """(H, W) opacity of the snow in [0, 1]."""
-    clear = torch.ones(height, width)
-    # (diameter relative to flake_px, share of the covered area, opacity): far, middle, near
-    for scale, share, opacity in ((0.45, 0.4, 0.75), (0.8, 0.35, 0.95), (1.5, 0.25, 0.7)):
-        radius = max(0.45, params["flake_px"] * scale / 2)
-        probability = params["density"] * share / (3.1416 * radius**2)
-        seeds = (torch.rand((height, width), generator=generator) < probability).float()
-        seeds = seeds * (0.5 + 0.5 * torch.rand((height, width), generator=generator))
-        disk = disk_kernel(radius)
-        layer = convolve(seeds[None], disk / disk.max())
-        if params["motion_px"] * scale > 1:
-            layer = convolve(layer, line_kernel(params["motion_px"] * scale, params["angle_deg"]))
-        clear = clear * (1 - opacity * layer[0].clamp(0, 1))
+    clear = torch.ones((height, width), device=generator.device)
+    for (share, scale, opacity, defocus), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
+        radius = max(LEAST_RADIUS, params["flake_px"] * scale / 2)
+        motion, soft = params["motion_px"] * scale, max(1.0, defocus * 2 * radius)
+        border = radius + motion
+        count = particles.expected(params["density"] * share, math.pi * radius**2, height, width, border)
+        seeds = particles.scatter(count, height, width, border, own)
+        field = torch.zeros((height, width), dtype=torch.int32, device=generator.device)
+        size, cover = radius * (0.6 + 0.8 * seeds[:, 2]), opacity * (0.7 + 0.3 * seeds[:, 3])
+        angle = math.radians(params["angle_deg"])
+        if radius < DOT:
+            # too small to have a shape: a short stroke of the same light
+            spent = math.pi / 4 * 2 * size / (2 * size + motion)
+            turn = torch.full_like(size, angle)
+            particles.draw_strokes(field, seeds[:, :2], turn, 2 * size + motion, 2 * radius, cover * spent)
+        else:
+            particles.draw_flakes(field, seeds[:, :2], size, soft, motion, angle, cover)
+        clear = clear * (1 - particles.opacity_of(field))
     return 1 - clear
 
 
-def apply(image: torch.Tensor, params: dict, generator: torch.Generator) -> torch.Tensor:
-    """(3, H, W) in [0, 1] in falling snow."""
-    opacity = flakes(image.shape[-2], image.shape[-1], params, generator)
-    misty = image * (1 - params["mist"]) + 0.85 * params["mist"]
-    return misty * (1 - opacity) + params["white"] * opacity
+def apply(
+    images: torch.Tensor,
+    params: Sequence[dict],
+    generators: Sequence[torch.Generator],
+    depth: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """(B, 3, H, W) in [0, 1] in falling snow; `depth` (B, 1, H, W) in [0, 1], plausible where None."""
+    height, width = images.shape[-2:]
+    if depth is None:
+        depth = depths.plausible(images, params, generators)
+    cover = torch.stack([flakes(height, width, p, g) for p, g in zip(params, generators, strict=True)])
+    cover = cover[:, None].to(images.device)
+    white = to_linear(column(params, "white", images))
+    linear = veil(to_linear(images), depth * column(params, "mist", images), 0.75 * white)
+    return to_srgb(linear + (white - linear) * cover)
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -46,10 +46,8 @@ def second_order(clean: np.ndarray, seed: int) -> np.ndarray:
     low, high = OOD_LEVELS
     steps = []
     for kind in OOD_TYPES:
-        level = round(low + (high - low) * float(torch.rand((), generator=generator)), 6)
-        step_seed = int(torch.randint(2**31, (), generator=generator))
-        parameters = recipes.MODULES[kind].sample(level, generator)
-        steps.append({"type": kind, "level": level, "seed": step_seed, "params": parameters})
+        level = low + (high - low) * float(torch.rand((), generator=generator))
+        steps.append(recipes.make_step(kind, level, generator))
     return recipes.apply_recipe(clean, steps)
 
 
@@ -96,7 +94,7 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
 
 
 def write_gallery(models: inference.Models, frame: pd.DataFrame, count: int, folder: Path) -> None:
-    """Strips of degraded, restored and clean, one per case in turn, with the diagnosis beside each."""
+    """Strips of degraded, restored and clean of the first `count` pairs, with the diagnosis beside each."""
     folder.mkdir(parents=True)
     for pair in frame.iloc[:count].itertuples(index=False):
         degraded, clean = storage.decode_image(pair.degraded), storage.decode_image(pair.clean)

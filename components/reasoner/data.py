@@ -40,7 +40,7 @@ def object_vocabulary(diagnoses: list[Diagnosis], size: int) -> list[str]:
 class Samples(torch.utils.data.Dataset):
     """Sample i of the whole training, whatever was drawn before: resuming continues the same sequence.
 
-    An item holds `thumbnail` (3, t, t), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
+    An item holds `thumbnail` (6, t, t), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
     """
 
     def __init__(self, images: list[np.ndarray], diagnoses: list[Diagnosis], layout: Layout, sight: Sight,

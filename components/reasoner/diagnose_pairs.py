@@ -53,13 +53,14 @@ def main() -> None:
         summary = {}
         for split in ("train", "val", "test"):
             clean, total = 0, 0
-            for index, path in enumerate(storage.shard_paths(PAIRS, split)):
+            for path in storage.shard_paths(PAIRS, split):
+                shard, _, number = path.stem.rpartition("-")
                 frame = pd.read_parquet(path, columns=["pair_id", "split", "degraded"])
                 starts = list(range(0, len(frame), PHOTOS_PER_PASS))
                 rows: list[dict] = []
-                for start in storage.progress(starts, len(starts), f"diagnoses, {split} {index}"):
+                for start in storage.progress(starts, len(starts), f"diagnoses, {path.stem}"):
                     rows += read_rows(reasoner, frame.iloc[start : start + PHOTOS_PER_PASS])
-                storage.write_shard(part, split, index, rows)
+                storage.write_shard(part, shard, int(number), rows)
                 clean += sum('"findings": {}' in row["diagnosis"] for row in rows)
                 total += len(rows)
             summary[f"called_clean_{split}"] = clean / total

@@ -1,4 +1,4 @@
-"""What the reasoner looks at: a thumbnail of the whole photo, and native-resolution views with their evidence.
+"""What the reasoner looks at: a thumbnail of the whole photo, and native-resolution views, with their evidence.
 
 Shrinking a photo hides noise, compression and small blur, so each view is a crop at native resolution, on the
 16-pixel grid (which keeps the 8-pixel grid of JPEG in place), beside three pictures of *evidence* computed from it.
@@ -29,8 +29,18 @@ def at_least(image: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def thumbnail(image: torch.Tensor, size: int) -> torch.Tensor:
-    """(3, size, size): the whole photo by area averaging, its shape ignored."""
-    return F.interpolate(image[None], size=(size, size), mode="area")[0]
+    """(6, size, size): the whole photo by area averaging, its shape ignored, and what averaging hides.
+
+    The other three channels are the brightest spot of each cell (a night scene has lights, an underexposed one has
+    not), its darkest channel's least value (haze lifts it everywhere), and its spread (times four).
+    """
+    mean = F.interpolate(image[None], size=(size, size), mode="area")[0]
+    grey = image.mean(0, keepdim=True)
+    lightest = F.adaptive_max_pool2d(grey, size)
+    darkest = -F.adaptive_max_pool2d(-image.amin(0, keepdim=True), size)
+    squares = F.interpolate((grey * grey)[None], size=(size, size), mode="area")[0]
+    spread = (squares - mean.mean(0, keepdim=True) ** 2).clamp(min=0).sqrt()
+    return torch.cat([mean, lightest, darkest, (4 * spread).clamp(0, 1)])
 
 
 def view_corners(height: int, width: int, crop: int, views: int) -> list[tuple[int, int]]:
@@ -124,12 +134,12 @@ def patchify(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def look(thumbnails: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
-    """(B, patches, values) of the five pictures of B views: thumbnail, crop, and the crop's three of evidence."""
-    return torch.cat([patchify(picture) for picture in (thumbnails, crops, *evidence(crops))], 1)
+    """(B, patches, values) of the six pictures of B views: thumbnail and its evidence, crop and its three."""
+    return torch.cat([patchify(picture) for picture in (*thumbnails.split(3, 1), crops, *evidence(crops))], 1)
 
 
 def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Thumbnails (V, 3, t, t) and crops (V, 3, c, c) of a photo (H, W, 3) uint8 of any size."""
+    """Thumbnails (V, 6, t, t) and crops (V, 3, c, c) of a photo (H, W, 3) uint8 of any size."""
     whole = at_least(to_tensor(image), crop_px)
     corners = view_corners(whole.shape[-2], whole.shape[-1], crop_px, views)
     crops = torch.stack([whole[:, top : top + crop_px, left : left + crop_px] for top, left in corners])
@@ -137,5 +147,5 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
-    """Patch grids (frames, rows, columns) of the five pictures of a view."""
-    return [[1, side // PATCH, side // PATCH] for side in (thumbnail_px, *[crop_px] * 4)]
+    """Patch grids (frames, rows, columns) of the six pictures of a view."""
+    return [[1, side // PATCH, side // PATCH] for side in (*[thumbnail_px] * 2, *[crop_px] * 4)]

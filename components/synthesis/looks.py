@@ -13,7 +13,7 @@ import torch
 from components.degradations.light import luma, uniform
 
 # exponent 2**tone on sRGB values: low-key scenes are commoner than high-key ones
-TONES = (-0.6, 1.1)
+TONES = (-0.5, 0.8)
 CONTRASTS = (-0.3, 0.5)
 SATURATIONS = (0.5, 1.3)
 TINT = 0.08

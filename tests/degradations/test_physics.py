@@ -10,13 +10,13 @@ import torch
 
 from components.degradations import recipe as recipes
 from components.degradations import severity
-from components.degradations.light import convolve, disk_kernel, gaussian_kernel, line_kernel, to_linear, to_srgb
+from components.degradations.kernels import convolve, disk_kernel, gaussian_line, line_kernel, shake_kernel
+from components.degradations.light import to_linear, to_srgb
 from components.diagnosis import TYPES, Diagnosis, Finding
 
 
 def one_step(kind: str, level: float, seed: int = 3) -> dict:
-    generator = torch.Generator().manual_seed(seed)
-    return {"type": kind, "level": level, "seed": seed, "params": recipes.MODULES[kind].sample(level, generator)}
+    return recipes.make_step(kind, level, torch.Generator().manual_seed(seed))
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -63,16 +63,24 @@ def test_any_size_is_degraded(kind, size):
     assert recipes.apply_recipe(photo, [one_step(kind, 1.0)]).shape == photo.shape
 
 
-@pytest.mark.parametrize("kernel", [gaussian_kernel(2.0), disk_kernel(3.5), line_kernel(12, 30)])
+KERNELS = [
+    gaussian_line(2.0)[None],
+    disk_kernel(3.5),
+    line_kernel(12, 30),
+    shake_kernel(18, torch.Generator().manual_seed(1)),
+]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_kernels_keep_light(kernel):
     assert float(kernel.sum()) == pytest.approx(1, abs=1e-5)
-    flat = convolve(torch.full((3, 40, 40), 0.4), kernel)
+    flat = convolve(torch.full((1, 3, 40, 40), 0.4), [kernel])
     assert torch.allclose(flat, torch.full_like(flat, 0.4), atol=1e-4)
 
 
 def test_light_conversion_is_its_own_inverse():
     values = torch.linspace(0, 1, 256).view(1, 16, 16).expand(3, -1, -1)
-    assert torch.allclose(to_srgb(to_linear(values)), values, atol=1e-5)
+    assert torch.allclose(to_srgb(to_linear(values)), values, atol=3e-4)
 
 
 def test_severity_follows_the_calibration():
