@@ -9,6 +9,8 @@ from components import params
 
 class IngestParams(params.Section):
     """A source is "builtin" (data/photos), a folder or s3://bucket/prefix; sizes in pixels; fractions of all photos.
+
+    The limits from `max_noise` on say what is no clean photo: see components/photos/quality.py.
     """
 
     sources: list[str] = Field(min_length=1)
@@ -18,3 +20,9 @@ class IngestParams(params.Section):
     test_fraction: float = Field(gt=0, le=0.5)
     photos_per_shard: int = Field(ge=1)
     max_pixels: int = Field(ge=1)
+    max_noise: float = Field(ge=0)
+    max_blur: float = Field(ge=0, le=1)
+    max_haze: float = Field(ge=0, le=1)
+    max_blockiness: float = Field(ge=0)
+    min_highlight: float = Field(ge=0, le=1)
+    max_clipped: float = Field(ge=0, le=1)

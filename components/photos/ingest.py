@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import params, storage, tracking
-from components.photos import ledger, sources
+from components.photos import ledger, quality, sources
 from components.photos.config import IngestParams
 from components.photos.decode import PhotoError, decode
 from components.photos.identity import difference_hash, distinct, photo_id, shrink
@@ -53,6 +53,9 @@ def read_one(found: Found, config: IngestParams, folder: Path) -> dict:
     height, width = pixels.shape[:2]
     if min(height, width) < config.min_side_px:
         raise PhotoError(f"{found.path}: too small: {width}x{height}, ingest.min_side_px is {config.min_side_px}")
+    complaint = quality.complaint(quality.measure(pixels, photo.pixels), config)
+    if complaint:
+        raise PhotoError(f"{found.path}: {complaint}")
     # of the photo as it came: the ledger must outlast a change of longest_side_px
     identity = photo_id(photo.pixels)
     picture = folder / f"{identity}.png"

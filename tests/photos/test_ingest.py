@@ -28,6 +28,13 @@ SECTION = {
     "test_fraction": 0.2,
     "photos_per_shard": 4,
     "max_pixels": 1_000_000,
+    # blots are no photos: let them pass
+    "max_noise": 255,
+    "max_blur": 1,
+    "max_haze": 1,
+    "max_blockiness": 255,
+    "min_highlight": 0,
+    "max_clipped": 1,
 }
 
 
