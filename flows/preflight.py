@@ -13,7 +13,7 @@ from components import params
 
 # section of params.yaml -> module and class that own it; imported only when asked, for torch takes its time
 SECTIONS = {
-    "ingest": ("components.photos.ingest", "IngestParams"),
+    "ingest": ("components.photos.config", "IngestParams"),
     "synthesize": ("components.synthesis.synthesize", "SynthesizeParams"),
     "annotate": ("components.annotation.annotate", "AnnotateParams"),
     "reasoner": ("components.reasoner.config", "ReasonerParams"),

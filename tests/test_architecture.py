@@ -26,7 +26,8 @@ DOORS = {
     "prefect": ("flows.",),
     "mlflow": ("components.tracking.", "components.serving."),
     "dvc": ("flows.dvc_graph",),
-    "boto3": ("components.storage",),
+    "boto3": ("components.storage.s3",),
+    "botocore": ("components.storage.s3",),
 }
 # What a bare GPU machine has: torch and transformers (with safetensors), numbers, pictures, parameters.
 CORE_ROOMS = {"reasoner", "restorer", "refinement", "degradations", "inference"}

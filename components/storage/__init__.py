@@ -22,6 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 T = TypeVar("T")
+ROW_GROUP = 64  # rows
 
 
 @contextlib.contextmanager
@@ -73,10 +74,18 @@ def write_shard(directory: str | Path, split: str, index: int, rows: list[dict] 
     """Rows as `<directory>/<split>-<index>.parquet`, whole or absent, byte-stable."""
     frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
     table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    return write_shard_parts(directory, split, index, table.schema, [table])
+
+
+def write_shard_parts(
+    directory: str | Path, split: str, index: int, schema: pa.Schema, parts: Iterable[pa.Table]
+) -> Path:
+    """As `write_shard`, from tables that need not be in memory together."""
     path = Path(directory) / f"{split}-{index:05d}.parquet"
-    with whole_file(path) as part:
-        # images are compressed already; small row groups keep readers' memory flat
-        pq.write_table(table, part, compression="zstd", row_group_size=64)
+    with whole_file(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        for table in parts:
+            # images are compressed already; small row groups keep readers' memory flat
+            writer.write_table(table, row_group_size=ROW_GROUP)
     return path
 
 
