@@ -25,8 +25,8 @@ test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
 lint: setup
-	@$(BIN)/ruff check components flows rnr tests
-	@$(BIN)/ruff format --check components flows rnr tests
+	@$(BIN)/ruff check benchmarks components flows rnr tests
+	@$(BIN)/ruff format --check benchmarks components flows rnr tests
 	@$(BIN)/mypy components flows rnr tests
 
 setup: .venv/.installed

@@ -2,7 +2,7 @@
 
     .venv/bin/pip install --no-deps --target work/peers imagecorruptions==1.1.2 albumentations==2.0.8 \\
         albucore==0.0.24 stringzilla simsimd "setuptools<81"
-    PYTHONPATH=work/peers .venv/bin/python -W ignore benchmarks/synthesis.py
+    OMP_NUM_THREADS=1 PYTHONPATH=work/peers .venv/bin/python -W ignore benchmarks/synthesis.py
     .venv/bin/python benchmarks/synthesis.py --memory
 
 The first compares side by side: for each corruption that both sides have, the three take turns on the same pictures,
@@ -14,10 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(name, "1")
-
 import statistics
 import subprocess
 import sys
@@ -192,7 +188,9 @@ def memory() -> None:
         (folder / "data/pairs").mkdir()
         for per_photo, workers in ((25, 1), (25, 2), (100, 1), (100, 2), (1320, 2)):
             spent, peak, count = peak_memory(folder, per_photo, workers)
-            print(f"{count:6d} pairs, {workers} processes: {spent:7.1f} s, {count / spent:6.1f} pairs/s, {peak:.2f} GiB")
+            print(
+                f"{count:6d} pairs, {workers} processes: {spent:7.1f} s, {count / spent:6.1f} pairs/s, {peak:.2f} GiB"
+            )
 
 
 if __name__ == "__main__":

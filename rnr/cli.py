@@ -156,7 +156,9 @@ def parser() -> Parser:
     made.add_argument("-o", "--out", metavar="OUT", help="folder for the degraded photos and their recipes")
     made.add_argument("--add", metavar="TYPE=SEVERITY", action="append", type=edit, help="a degradation (repeatable)")
     made.add_argument("--preset", choices=PRESETS, help="a published protocol instead of our own mixtures")
-    made.add_argument("--seed", metavar="N", type=positive, default=1, help="another number, other recipes (default: 1)")
+    made.add_argument(
+        "--seed", metavar="N", type=positive, default=1, help="another number, other recipes (default: 1)"
+    )
     made.add_argument("--replay", metavar="ROW", help="make the pair of this pair_id again and compare the bytes")
     made.add_argument("--gallery", metavar="DIR", help="write a sheet per degradation at severities 10 to 90")
     made = add("evaluate", evaluate, "restore degraded photos and measure them against their clean originals")

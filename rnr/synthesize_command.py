@@ -1,9 +1,9 @@
 """`rnr synthesize`: degrade photos by a known recipe, replay a stored pair, draw sheets to judge the physics by.
 
-    rnr synthesize sharp/ -o foggy/ --add haze=60 --add noise=20
-    rnr synthesize sharp/ -o cdd11/ --preset cdd11 --seed 3
-    rnr synthesize --replay 0123456789ab-00007 -o out/
-    rnr synthesize --gallery sheets/
+rnr synthesize sharp/ -o foggy/ --add haze=60 --add noise=20
+rnr synthesize sharp/ -o cdd11/ --preset cdd11 --seed 3
+rnr synthesize --replay 0123456789ab-00007 -o out/
+rnr synthesize --gallery sheets/
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 # rows are convolved in strips of about this many values, which stay in a processor's cache
-STRIP_VALUES = 1 << 15
+STRIP_VALUES = 1 << 18
 # a tap below this share of the largest one is not worth a pass over the picture
 LEAST_TAP = 1e-3
 # kernels of more taps than this are worth a look for symmetry
@@ -78,7 +78,9 @@ def _add_fourfold(
     down, right = rows // 2, columns // 2
     # rows above and below the middle have the same weights: they are added first
     pairs = [source[:, down : down + height]]
-    pairs += [source[:, down - k : down - k + height] + source[:, down + k : down + k + height] for k in range(1, down + 1)]
+    pairs += [
+        source[:, down - k : down - k + height] + source[:, down + k : down + k + height] for k in range(1, down + 1)
+    ]
     quarter = [(y - down, x - right, weight) for y, x, weight in taps if y >= down and x >= right]
     for k in range(right + 1):
         column = torch.zeros_like(pairs[0])

@@ -37,18 +37,15 @@ def sample(level: float, generator: torch.Generator) -> dict:
 
 def streaks(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
     """(H, W) share of the exposure in [0, 1] during which a drop covers each pixel."""
-    field = torch.zeros((height, width), dtype=torch.int32, device=generator.device)
-    border = params["length_px"] / 2
+    longest = 1.3 * params["length_px"]
+    field = particles.Field(height, width, params["length_px"] / 2, longest / 2 + 3, generator.device)
     for (share, scale, opacity), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
         length, thick = params["length_px"] * scale, max(0.6, params["width_px"] * scale)
-        count = particles.expected(params["density"] * share, length * thick, height, width, border)
-        drops = particles.scatter(count, height, width, border, own)
+        drops = field.scatter(params["density"] * share, length * thick, own)
         angle = torch.deg2rad(params["angle_deg"] + params["spread_deg"] * (2 * drops[:, 2] - 1))
-        particles.draw_strokes(
-            field, drops[:, :2], angle, length * (0.7 + 0.6 * drops[:, 3]), thick,
-            params["opacity"] * opacity * (0.4 + 1.2 * drops[:, 4]),
-        )  # fmt: skip
-    return particles.opacity_of(field)
+        bright = params["opacity"] * opacity * (0.4 + 1.2 * drops[:, 4])
+        field.draw_strokes(drops[:, :2], angle, length * (0.7 + 0.6 * drops[:, 3]), thick, bright)
+    return field.opacity()
 
 
 def apply(
@@ -70,5 +67,3 @@ def apply(
 
 def factors(params: dict) -> dict[str, float]:
     return {k: params[k] for k in ("density", "length_px", "angle_deg")}
-
-

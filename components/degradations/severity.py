@@ -59,7 +59,7 @@ def measure(
     steps: dict[str, list[dict]] = {}
     for step in recipe:
         steps.setdefault(step["type"], []).append(step)
-    severities = dict.fromkeys(TYPES, 0.0)
+    severities: dict[str, float] = dict.fromkeys(TYPES, 0.0)
     for kind, own in steps.items():
         alone = degraded if len(steps) == 1 else apply_recipe(clean, own, depth)
         severities[kind] = severity_of(kind, psnr(clean, alone))
@@ -99,7 +99,7 @@ def fit(photos: list[np.ndarray], draws: int) -> dict[str, dict[str, float]]:
 
 def curves(photos: list[np.ndarray], draws: int) -> dict[str, np.ndarray]:
     """Severities of each type, (levels, photos * draws), at PLOT_LEVELS."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for kind in TYPES:
         rows = []
         for level in PLOT_LEVELS:
@@ -147,7 +147,9 @@ def main() -> None:
     if args.plot:
         plot(photos, max(1, args.draws // 4), args.plot)
     else:
-        storage.write_json(CALIBRATION, {"psnr_db": fit(photos, args.draws), "photos": len(photos), "draws": args.draws})
+        storage.write_json(
+            CALIBRATION, {"psnr_db": fit(photos, args.draws), "photos": len(photos), "draws": args.draws}
+        )
 
 
 if __name__ == "__main__":

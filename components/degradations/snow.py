@@ -42,20 +42,17 @@ def flakes(height: int, width: int, params: dict, generator: torch.Generator) ->
     for (share, scale, opacity, defocus), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
         radius = max(LEAST_RADIUS, params["flake_px"] * scale / 2)
         motion, soft = params["motion_px"] * scale, max(1.0, defocus * 2 * radius)
-        border = radius + motion
-        count = particles.expected(params["density"] * share, math.pi * radius**2, height, width, border)
-        seeds = particles.scatter(count, height, width, border, own)
-        field = torch.zeros((height, width), dtype=torch.int32, device=generator.device)
+        field = particles.Field(height, width, radius + motion, 1.4 * radius + soft / 2 + motion + 2, generator.device)
+        seeds = field.scatter(params["density"] * share, math.pi * radius**2, own)
         size, cover = radius * (0.6 + 0.8 * seeds[:, 2]), opacity * (0.7 + 0.3 * seeds[:, 3])
         angle = math.radians(params["angle_deg"])
         if radius < DOT:
             # too small to have a shape: a short stroke of the same light
             spent = math.pi / 4 * 2 * size / (2 * size + motion)
-            turn = torch.full_like(size, angle)
-            particles.draw_strokes(field, seeds[:, :2], turn, 2 * size + motion, 2 * radius, cover * spent)
+            field.draw_strokes(seeds[:, :2], torch.full_like(size, angle), 2 * size + motion, 2 * radius, cover * spent)
         else:
-            particles.draw_flakes(field, seeds[:, :2], size, soft, motion, angle, cover)
-        clear = clear * (1 - particles.opacity_of(field))
+            field.draw_flakes(seeds[:, :2], size, soft, motion, angle, cover)
+        clear = clear * (1 - field.opacity())
     return 1 - clear
 
 

@@ -71,9 +71,9 @@ def draw_box(height: int, width: int, size: int, native_share: float, generator:
     """A random square (left, top, side) of a photo; side is `size` for a native region, else up to all of it."""
     longest = min(height, width)
     native, share = torch.rand(2, generator=generator).tolist()
-    # square root: more large regions (whole scenes) than small ones
-    share = 0.0 if native < native_share else share**0.5
-    side = max(min(size, longest), round(min(size, longest) + share * (longest - min(size, longest))))
+    # every scale equally often: whole scenes tell of light and air, native regions of noise, streaks and blur
+    least = min(size, longest)
+    side = least if native < native_share else round(least * (longest / least) ** share)
     left = int(torch.randint(width - side + 1, (), generator=generator))
     top = int(torch.randint(height - side + 1, (), generator=generator))
     return [left, top, side]
@@ -98,13 +98,14 @@ def make_pair(
 ) -> dict:
     """Pair `number` of a photo: one row of the clean shards and its decoded pixels (H, W, 3)."""
     generator = pair_generator(config.seed, photo["photo_id"], number)
-    box = draw_box(*pixels.shape[:2], config.pair_size, config.native_share, generator)
+    height, width = pixels.shape[:2]
+    box = draw_box(height, width, config.pair_size, config.native_share, generator)
     look = {}
     if split == "train" and float(torch.rand((), generator=generator)) < config.look_share:
         look = looks.sample(generator)
     case, recipe = draw_recipe(config, split, photo["photo_id"], number, generator)
     clean = region_of(pixels, box, look, config.pair_size)
-    far = depth.of(photo["name"], clean, box, pixels.shape[:2]) if recipe else None
+    far = depth.of(photo["name"], clean, box, (height, width)) if recipe else None
     degraded = recipes.apply_recipe(clean, recipe, far)
     return {
         "pair_id": f"{photo['photo_id']}-{number:05d}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from components.degradations import kernels, light, presets, severity
+from components.degradations import kernels, light, particles, presets, severity
 from components.degradations import recipe as recipes
 from components.diagnosis import TYPES
 from tests.tiny import REPOSITORY
@@ -94,7 +95,7 @@ def test_severity_grows_with_the_level(kind, photos):
                 severity.severity_of(kind, severity.psnr(photo, recipes.apply_recipe(photo, [step(kind, level, seed)])))
                 for level in np.linspace(0, 1, 6)
             ]
-            grown += all(a <= b for a, b in zip(found, found[1:], strict=False))
+            grown += all(a <= b for a, b in itertools.pairwise(found))
             total += 1
     assert grown >= 0.98 * total
 
@@ -123,6 +124,18 @@ def test_kernels_convolve_as_the_definition_says():
     assert float(done[1, 2, y, x]) == pytest.approx(float(expected), abs=1e-5)
     dense = kernels._dense(image[1], kernel)
     assert torch.allclose(dense, done[1], atol=1e-5)
+
+
+def test_particles_stand_where_they_should_in_a_large_photo():
+    field = particles.Field(6000, 4000, 2.0, 8.0, torch.device("cpu"))
+    place = torch.tensor([[5990.0, 3990.0], [10.0, 20.0]])
+    one = torch.ones(2)
+    field.draw_flakes(place, 2 * one, 1.0, 0.0, 0.0, one)
+    field.draw_strokes(place + 5, 0 * one, 2 * one, 1.0, one)
+    seen = field.opacity()
+    assert seen.shape == (6000, 4000) and float(seen[5990, 3990]) == 1 and float(seen[10, 20]) == 1
+    assert {tuple(p) for p in seen.nonzero().tolist()} >= {(5995, 3995), (15, 25)}
+    assert float(seen.sum()) == pytest.approx(2 * (3.14 * 4 + 1.5), rel=0.15)
 
 
 def test_normal_deviates_are_normal():
@@ -163,9 +176,9 @@ def test_golden_pictures():
     assert golden() == stored
 
 
-@pytest.mark.parametrize("machine", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}])
+@pytest.mark.parametrize(
+    "machine", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}]
+)
 def test_another_machine_gives_the_same_bytes(machine):
     """Fewer vector instructions and other numbers of threads, as another machine has them."""
     assert golden(**machine) == golden()
-
-
