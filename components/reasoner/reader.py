@@ -158,14 +158,9 @@ class Reasoner:
         return ((verdict.logit(eps=1e-6) + likeliest.logit(eps=1e-6)) / 2).sigmoid()
 
     def present(self, reading: Reading) -> torch.Tensor:
-        """(B, 7) which types count as findings: above their threshold, in a photo that is not clean at all.
-
-        A photo that is degraded without any type above its threshold has the likeliest one.
-        """
+        """(B, 7) which types count as findings: at or above their threshold, in a photo whose verdict is degraded."""
         presence, _ = self.severities(reading)
-        ratio = presence / self.thresholds
-        found = (ratio >= 1) | (ratio == ratio.amax(1, keepdim=True))
-        return found & (self.degraded(reading) >= self.clean_gate)[:, None]
+        return (presence >= self.thresholds) & (self.degraded(reading) >= self.clean_gate)[:, None]
 
     def diagnoses(self, reading: Reading) -> list[Diagnosis]:
         """The readings in the one language."""
