@@ -5,12 +5,11 @@ Kernels: Gaussian, defocus disk, straight motion, and camera shake along the pat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
+from torch import Tensor
 
 from components.degradations.kernels import blur_gaussian, convolve, disk_kernel, line_kernel, shake_kernel
-from components.degradations.light import choice, to_linear, to_srgb, uniform
+from components.degradations.light import Generators, Params, choice, to_linear, to_srgb, uniform
 from components.diagnosis import BLUR_KINDS
 
 # smallest and largest `extent_px` of each kind
@@ -29,7 +28,7 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def point_spread(params: dict, generator: torch.Generator) -> torch.Tensor:
+def point_spread(params: dict, generator: torch.Generator) -> Tensor:
     """(k, k) kernel of sum 1 for a blur that is no Gaussian."""
     if params["kind"] == "defocus":
         return disk_kernel(params["extent_px"] / 2)
@@ -38,12 +37,7 @@ def point_spread(params: dict, generator: torch.Generator) -> torch.Tensor:
     return shake_kernel(params["extent_px"], generator)
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1], blurred in linear light; depth does not matter."""
     light = to_linear(images)
     rows = []

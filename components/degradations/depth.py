@@ -39,14 +39,17 @@ def plausible(
     depth = torch.maximum(depth, 1.05 * _sky(small, row, horizon))
     radius = max(2, round(WINDOW * min(rows, columns)))
     slope, offset = guided(guide, depth, radius, TOLERANCE)
-    if small is not images:
-        slope, offset = (
-            F.interpolate(f, size=(height, width), mode="bilinear", align_corners=False) for f in (slope, offset)
-        )
-        guide = luma(images)[:, None]
     depth = slope * guide + offset
     least, most = depth.amin((2, 3), keepdim=True), depth.amax((2, 3), keepdim=True)
-    return floor + (1 - floor) * ((depth - least) / (most - least).clamp(min=1e-6))
+    # the nearest point becomes `floor`, the farthest 1
+    stretch = (1 - floor) / (most - least).clamp(min=1e-6)
+    slope, offset = slope * stretch, floor + (offset - least) * stretch
+    if small is not images:
+        lines = F.interpolate(torch.cat([slope, offset], 1), size=(height, width), mode="bilinear", align_corners=False)
+        slope, offset = lines[:, :1], lines[:, 1:]
+        guide = luma(images)[:, None]
+    depth = slope * guide + offset
+    return torch.minimum(torch.maximum(depth, floor), torch.ones_like(floor))
 
 
 def _field(height: int, width: int, cells: int, generator: torch.Generator) -> torch.Tensor:
@@ -58,8 +61,8 @@ def _field(height: int, width: int, cells: int, generator: torch.Generator) -> t
 def _sky(image: torch.Tensor, row: torch.Tensor, horizon: torch.Tensor) -> torch.Tensor:
     """(B, 1, h, w) in [0, 1]: bright, not red, smooth, and not far below the horizon."""
     grey = luma(image)[:, None]
-    mean = box(grey, 2)
-    rough = (box(grey * grey, 2) - mean * mean).clamp(min=0)
+    mean, square = box(torch.cat([grey, grey * grey], 1), 2).split(1, 1)
+    rough = (square - mean * mean).clamp(min=0)
     bright = ((grey - 0.35) * 4).clamp(0, 1)
     not_red = (1 - 6 * (image[:, :1] - image[:, 2:]).clamp(min=0)).clamp(0, 1)
     high = ((horizon + 0.2 - row) * 6).clamp(0, 1)
@@ -67,7 +70,7 @@ def _sky(image: torch.Tensor, row: torch.Tensor, horizon: torch.Tensor) -> torch
 
 
 def box(field: torch.Tensor, radius: int) -> torch.Tensor:
-    """Mean of the (2 radius + 1)^2 window around each value of (B, 1, H, W), by running sums."""
+    """Mean of the (2 radius + 1)^2 window around each value of (B, C, H, W), by running sums."""
     for axis in (-1, -2):
         length = field.shape[axis]
         sums = F.pad(field.double().cumsum(axis), (1, 0, 0, 0) if axis == -1 else (0, 0, 1, 0))
@@ -83,6 +86,8 @@ def guided(
     guide: torch.Tensor, target: torch.Tensor, radius: int, tolerance: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Slope and offset (B, 1, H, W) of the local lines that map `guide` to `target` (He et al. 2013)."""
-    mean_g, mean_t = box(guide, radius), box(target, radius)
-    slope = (box(guide * target, radius) - mean_g * mean_t) / (box(guide * guide, radius) - mean_g**2 + tolerance)
-    return box(slope, radius), box(mean_t - slope * mean_g, radius)
+    fields = torch.cat([guide, target, guide * target, guide * guide], 1)
+    mean_g, mean_t, mean_gt, mean_gg = box(fields, radius).split(1, 1)
+    slope = (mean_gt - mean_g * mean_t) / (mean_gg - mean_g**2 + tolerance)
+    slope, offset = box(torch.cat([slope, mean_t - slope * mean_g], 1), radius).split(1, 1)
+    return slope, offset

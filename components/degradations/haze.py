@@ -7,12 +7,11 @@ literature's data sets do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
+from torch import Tensor
 
 from components.degradations import depth as depths
-from components.degradations.light import choice, column, decay, to_linear, to_srgb, uniform
+from components.degradations.light import Generators, Params, choice, column, decay, to_linear, to_srgb, uniform
 
 # nothing vanishes entirely: the least share of the scene's light that arrives
 LEAST_TRANSMISSION = 0.05
@@ -32,33 +31,27 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def veil(images: torch.Tensor, optical: torch.Tensor, air: torch.Tensor) -> torch.Tensor:
+def veil(images: Tensor, optical: Tensor, air: Tensor) -> Tensor:
     """(B, 3, H, W) behind air of colour (B, 3, 1, 1), both in one space, at an optical depth (B, 1, H, W)."""
     t = decay(optical).clamp(min=LEAST_TRANSMISSION)
-    return air + (images - air) * t
+    # t = 1 changes not even the last bit
+    return torch.lerp(air, images, t)
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1] seen through haze; `depth` (B, 1, H, W) in [0, 1], plausible where None."""
     if depth is None:
         depth = depths.plausible(images, params, generators)
     optical = depth * column(params, "beta", images)
     air = column(params, "airlight", images)
-    physical = torch.tensor([p["space"] == "linear" for p in params], device=images.device)
-    out = torch.empty_like(images)
-    for in_linear, chosen in ((True, physical), (False, ~physical)):
-        if chosen.any():
-            picture, light, far = images[chosen], air[chosen], optical[chosen]
-            if in_linear:
-                out[chosen] = to_srgb(veil(to_linear(picture), far, to_linear(light)))
-            else:
-                out[chosen] = veil(picture, far, light)
-    return out
+    spaces = {p["space"] for p in params}
+    if spaces == {"srgb"}:
+        return veil(images, optical, air)
+    linear = to_srgb(veil(to_linear(images), optical, to_linear(air)))
+    if spaces == {"linear"}:
+        return linear
+    physical = torch.tensor([p["space"] == "linear" for p in params], device=images.device)[:, None, None, None]
+    return torch.where(physical, linear, veil(images, optical, air))
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
-from components.degradations.light import choice, to_bytes
+from components.degradations.light import Generators, Params, choice, from_bytes, to_bytes
 
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")
 
@@ -19,20 +19,15 @@ def sample(level: float, generator: torch.Generator) -> dict:
     return {"quality": float(round(92 - 86 * level**0.6)), "subsampling": choice(generator, SUBSAMPLINGS)}
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1] after encoding and decoding; the codec draws nothing and knows no depth."""
     rows = []
     for picture, p in zip(to_bytes(images), params, strict=True):
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "JPEG", quality=int(p["quality"]), subsampling=p["subsampling"])
         with Image.open(buffer) as decoded:
-            rows.append(np.asarray(decoded).transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(rows)).to(images.device).float().div_(255)
+            rows.append(np.asarray(decoded))
+    return from_bytes(rows).to(images.device)
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -46,7 +46,7 @@ def _taps(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
     channels, height, width = image.shape
     rows, columns = kernel.shape
     padded = _padded(image, kernel)
-    out = torch.zeros_like(image)
+    out = torch.empty_like(image)
     values = kernel.tolist()
     least = LEAST_TAP * float(kernel.max())
     # convolution, not correlation: the kernel is turned around
@@ -57,36 +57,45 @@ def _taps(image: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
         if values[y][x] >= least
     ]
     scale = math.fsum(map(math.fsum, values)) / math.fsum(weight for _, _, weight in taps)
+    taps = [(y, x, weight * scale) for y, x, weight in taps]
     fourfold = len(taps) > FEW_TAPS and torch.equal(kernel, kernel.flip(0)) and torch.equal(kernel, kernel.flip(1))
-    strip = max(1, STRIP_VALUES // (channels * width))
+    # the sums of a fourfold kernel need more room
+    strip = max(1, STRIP_VALUES // (channels * width * (2 if fourfold else 1)))
     for top in range(0, height, strip):
         target = out[:, top : top + strip]
         source = padded[:, top : top + target.shape[1] + rows - 1]
         if fourfold:
-            _add_fourfold(target, source, [(y, x, weight * scale) for y, x, weight in taps], rows, columns)
+            _sum_fourfold(target, source, taps, rows // 2, columns // 2)
         else:
-            for y, x, weight in taps:
-                target.add_(source[:, y : y + target.shape[1], x : x + width], alpha=weight * scale)
+            shifts = [(source[:, y : y + target.shape[1], x : x + width], weight) for y, x, weight in taps]
+            _weighted_sum(target, shifts)
     return out
 
 
-def _add_fourfold(
-    target: torch.Tensor, source: torch.Tensor, taps: list[tuple[int, int, float]], rows: int, columns: int
+def _weighted_sum(target: torch.Tensor, terms: list[tuple[torch.Tensor, float]]) -> None:
+    (first, weight), *others = terms
+    torch.mul(first, weight, out=target)
+    for term, weight in others:
+        target.add_(term, alpha=weight)
+
+
+def _sum_fourfold(
+    target: torch.Tensor, source: torch.Tensor, taps: list[tuple[int, int, float]], down: int, right: int
 ) -> None:
     """As the taps one by one, for a kernel that is its own mirror image both ways: a quarter of the products."""
     height, width = target.shape[1:]
-    down, right = rows // 2, columns // 2
     # rows above and below the middle have the same weights: they are added first
     pairs = [source[:, down : down + height]]
-    pairs += [
-        source[:, down - k : down - k + height] + source[:, down + k : down + k + height] for k in range(1, down + 1)
-    ]
-    quarter = [(y - down, x - right, weight) for y, x, weight in taps if y >= down and x >= right]
-    for k in range(right + 1):
-        column = torch.zeros_like(pairs[0])
-        for y, x, weight in quarter:
-            if x == k:
-                column.add_(pairs[y], alpha=weight)
+    for k in range(1, down + 1):
+        pairs.append(source[:, down - k : down - k + height] + source[:, down + k : down + k + height])
+    quarter: dict[int, list[tuple[torch.Tensor, float]]] = {}
+    for y, x, weight in taps:
+        if y >= down and x >= right:
+            quarter.setdefault(x - right, []).append((pairs[y - down], weight))
+    column = torch.empty_like(pairs[-1])
+    target.zero_()
+    for k, terms in quarter.items():
+        _weighted_sum(column, terms)
         target.add_(column[:, :, right + k : right + k + width])
         if k:
             target.add_(column[:, :, right - k : right - k + width])

@@ -16,7 +16,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-TABLE = 65536
+# of each sample of a batch: its parameters, and the generator of whatever is drawn for it
+Params = Sequence[dict]
+Generators = Sequence[torch.Generator]
+# entries of the tables: as many as keep within the last bit of 8, and no more, for small ones stay in fast memory
+TABLE, SRGB_TABLE, LINEAR_TABLE = 65536, 4096, 16384
 # exp(-x) is looked up for x in [0, DEEPEST]
 DEEPEST = 8.0
 
@@ -27,9 +31,9 @@ def look_up(values: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return table.to(values.device).index_select(0, index.reshape(-1)).view(values.shape)
 
 
-def curve_table(function: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
-    """(TABLE,) float32 of a function of [0, 1], evaluated in double precision."""
-    return torch.from_numpy(function(np.linspace(0, 1, TABLE)).astype(np.float32))
+def curve_table(function: Callable[[np.ndarray], np.ndarray], size: int = TABLE) -> torch.Tensor:
+    """(size,) float32 of a function of [0, 1], evaluated in double precision."""
+    return torch.from_numpy(function(np.linspace(0, 1, size)).astype(np.float32))
 
 
 def _srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
@@ -43,9 +47,9 @@ def _linear_to_srgb(linear: np.ndarray) -> np.ndarray:
 @functools.cache
 def _table(name: str) -> torch.Tensor:
     if name == "to_linear":
-        return curve_table(_srgb_to_linear)
+        return curve_table(_srgb_to_linear, SRGB_TABLE)
     if name == "to_srgb":
-        return curve_table(_linear_to_srgb)
+        return curve_table(_linear_to_srgb, LINEAR_TABLE)
     if name == "decay":
         return curve_table(lambda share: np.exp(-DEEPEST * share))
     # the middle of each of 65536 equally likely slices, scaled to unit variance
@@ -54,12 +58,12 @@ def _table(name: str) -> torch.Tensor:
 
 
 def to_linear(srgb: torch.Tensor) -> torch.Tensor:
-    """sRGB to linear light (IEC 61966-2-1), within 1e-5."""
-    return look_up(srgb.clamp(0, 1), _table("to_linear"))
+    """sRGB in [0, 1] to linear light (IEC 61966-2-1), within 2e-4 of the sRGB value."""
+    return look_up(srgb, _table("to_linear"))
 
 
 def to_srgb(linear: torch.Tensor) -> torch.Tensor:
-    """Linear light to sRGB (IEC 61966-2-1), clipped to [0, 1], within 1e-4."""
+    """Linear light to sRGB (IEC 61966-2-1), clipped to [0, 1], within 4e-4."""
     return look_up(linear.clamp(0, 1), _table("to_srgb"))
 
 
@@ -68,7 +72,7 @@ def respond(linear: torch.Tensor, gammas: Sequence[float]) -> torch.Tensor:
     linear = linear.clamp(0, 1)
     rows = []
     for light, gamma in zip(linear, gammas, strict=True):
-        rows.append(look_up(light, curve_table(functools.partial(_bent, gamma=gamma))))
+        rows.append(look_up(light, curve_table(functools.partial(_bent, gamma=gamma), LINEAR_TABLE)))
     return torch.stack(rows)
 
 
@@ -79,6 +83,15 @@ def _bent(linear: np.ndarray, gamma: float) -> np.ndarray:
 def decay(depth: torch.Tensor) -> torch.Tensor:
     """exp(-depth) for an optical depth of any shape, at least 0; nothing is left beyond DEEPEST."""
     return look_up((depth / DEEPEST).clamp(0, 1), _table("decay"))
+
+
+def from_bytes(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """(B, 3, H, W) float in [0, 1], colours apart and whole in memory, of pictures (H, W, 3) uint8 of one size."""
+    out = np.empty((len(pictures), 3, *pictures[0].shape[:2]), np.uint8)
+    for planes, picture in zip(out, pictures, strict=True):
+        for channel in range(3):
+            planes[channel] = picture[..., channel]
+    return torch.from_numpy(out).float().div_(255)
 
 
 def to_bytes(images: torch.Tensor) -> np.ndarray:

@@ -12,9 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from components.degradations.depth import guided
-from components.degradations.light import column, curve_table, look_up, normal, respond, to_linear, uniform
+from components.degradations.light import (
+    Generators,
+    Params,
+    column,
+    curve_table,
+    look_up,
+    normal,
+    respond,
+    to_linear,
+    uniform,
+)
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
@@ -31,12 +42,7 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1], underexposed; depth does not matter."""
     grain = normal(images.shape[1:], generators).to(images.device)
     if all(p["model"] == "camera" for p in params):
@@ -45,7 +51,7 @@ def apply(
     return torch.cat([_camera(i, g, [p]) if p["model"] == "camera" else _darkened(i, g, p) for i, g, p in rows])
 
 
-def _darkened(image: torch.Tensor, grain: torch.Tensor, params: dict) -> torch.Tensor:
+def _darkened(image: Tensor, grain: Tensor, params: dict) -> Tensor:
     """(1, 3, H, W) by a power of the picture, or of its illumination alone."""
     gamma = params["gamma"]
     if params["model"] == "power":
@@ -59,7 +65,7 @@ def _darkened(image: torch.Tensor, grain: torch.Tensor, params: dict) -> torch.T
     return dark + params["sigma"] * grain
 
 
-def _camera(images: torch.Tensor, grain: torch.Tensor, params: Sequence[dict]) -> torch.Tensor:
+def _camera(images: Tensor, grain: Tensor, params: Sequence[dict]) -> Tensor:
     exposure = torch.tensor([2.0 ** p["exposure_ev"] for p in params])[:, None, None, None].to(images.device)
     full_well, read = column(params, "full_well", images), column(params, "read", images)
     light = to_linear(images) * exposure

@@ -9,12 +9,12 @@ gaussian: sigma / 255 in sRGB, for comparison with the literature.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from components.degradations.kernels import convolve, gaussian_line
-from components.degradations.light import choice, normal, to_linear, to_srgb, uniform
+from components.degradations.light import Generators, Params, choice, normal, to_linear, to_srgb, uniform
 
 # how far the camera's colours overlap: the matrix is (1 + 2 m) on its diagonal and -m elsewhere, its rows sum to 1
 OVERLAPS = (0.0, 0.3)
@@ -38,12 +38,7 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1], noisy; depth does not matter."""
     grain = normal(images.shape[1:], generators).to(images.device)
     rows = []
@@ -57,7 +52,7 @@ def apply(
     return torch.stack(rows) if len(rows) > 1 else rows[0][None]
 
 
-def _camera(image: torch.Tensor, grain: torch.Tensor, params: dict) -> torch.Tensor:
+def _camera(image: Tensor, grain: Tensor, params: dict) -> Tensor:
     """(3, H, W) with the noise of raw light; `grain` is used up."""
     gains = torch.tensor([params["red_gain"], 1.0, params["blue_gain"]], device=image.device)[:, None, None]
     light = to_linear(image)

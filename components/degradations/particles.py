@@ -104,13 +104,13 @@ class Field:
             size = radius[chosen, None, None]
             top, left = (place[chosen, axis, None, None].floor() for axis in (0, 1))
             y, x = dy - (place[chosen, 0, None, None] - top), dx - (place[chosen, 1, None, None] - left)
-            if motion > 0:
-                # distance to the path of the centre
-                along = (y * step_y + x * step_x).clamp(-motion / 2, motion / 2)
-                y, x = y - along * step_y, x - along * step_x
-            cover = ((size + soft / 2 - (y * y + x * x).sqrt()) / soft).clamp(0, 1)
+            # square of the distance to the path of the centre: across it, and along it beyond its ends
+            along = (y * step_y + x * step_x).abs_().sub_(motion / 2).clamp_(min=0)
+            across = y * step_x - x * step_y
+            distance = across.mul_(across).add_(along.mul_(along)).sqrt_()
+            cover = distance.neg_().add_(size + soft / 2).mul_(1 / soft).clamp_(0, 1)
             # a flake in motion spends its opacity over its path
-            value = (cover * (opacity[chosen, None, None] * (size * 2 / (size * 2 + motion)) * ONE)).to(torch.int32)
+            value = cover.mul_(opacity[chosen, None, None] * (size * 2 / (size * 2 + motion)) * ONE).to(torch.int32)
             corner = (top.to(torch.int32) + self.margin) * self.row + (left.to(torch.int32) + self.margin)
             index = corner + patch
             self.sums.index_add_(0, index.flatten(), value.flatten())

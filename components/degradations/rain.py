@@ -7,14 +7,13 @@ vertical and lengths 8..34 px follow MiOIR / AgenticIR.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
+from torch import Tensor
 
 from components.degradations import depth as depths
 from components.degradations import particles
 from components.degradations.haze import veil
-from components.degradations.light import column, to_linear, to_srgb, uniform
+from components.degradations.light import Generators, Params, column, to_linear, to_srgb, uniform
 
 # (share of the drops' area, size relative to the nearest layer, opacity)
 LAYERS = ((0.35, 1.0, 1.0), (0.35, 0.65, 0.75), (0.3, 0.4, 0.55))
@@ -35,7 +34,7 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def streaks(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
+def streaks(height: int, width: int, params: dict, generator: torch.Generator) -> Tensor:
     """(H, W) share of the exposure in [0, 1] during which a drop covers each pixel."""
     longest = 1.3 * params["length_px"]
     field = particles.Field(height, width, params["length_px"] / 2, longest / 2 + 3, generator.device)
@@ -48,21 +47,19 @@ def streaks(height: int, width: int, params: dict, generator: torch.Generator) -
     return field.opacity()
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1] in rain; `depth` (B, 1, H, W) in [0, 1], plausible where None."""
     height, width = images.shape[-2:]
-    if depth is None:
-        depth = depths.plausible(images, params, generators)
     cover = torch.stack([streaks(height, width, p, g) for p, g in zip(params, generators, strict=True)])
     cover = cover[:, None].to(images.device)
     light = to_linear(column(params, "light", images))
-    linear = veil(to_linear(images), depth * column(params, "mist", images), 0.7 * light)
-    return to_srgb(linear + (light - linear) * cover)
+    linear, mist = to_linear(images), column(params, "mist", images)
+    if float(mist.max()) > 0:
+        # after the streaks, which must not depend on whether another sample of the batch has mist
+        if depth is None:
+            depth = depths.plausible(images, params, generators)
+        linear = veil(linear, depth * mist, 0.7 * light)
+    return to_srgb(torch.lerp(linear, light, cover))
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from components.degradations import blur, haze, jpeg, low_light, noise, rain, snow
-from components.degradations.light import to_bytes
+from components.degradations.light import from_bytes, to_bytes
 from components.diagnosis import TYPES
 
 MODULES: dict[str, ModuleType] = {
@@ -107,7 +107,5 @@ def apply_recipe(clean: np.ndarray, recipe: list[dict], depth: np.ndarray | None
     """
     if not recipe:
         return clean.copy()
-    # colours apart and whole in memory: what follows runs over them many times
-    image = torch.from_numpy(np.ascontiguousarray(clean.transpose(2, 0, 1)))[None].float().div_(255)
     far = None if depth is None else torch.from_numpy(np.array(depth, dtype=np.float32))[None, None]
-    return to_bytes(degrade(image, [recipe], far))[0]
+    return to_bytes(degrade(from_bytes([clean]), [recipe], far))[0]

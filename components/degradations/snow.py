@@ -7,14 +7,14 @@ with the mist of the flakes too small to see.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from components.degradations import depth as depths
 from components.degradations import particles
 from components.degradations.haze import veil
-from components.degradations.light import column, to_linear, to_srgb, uniform
+from components.degradations.light import Generators, Params, column, to_linear, to_srgb, uniform
 
 # (share of the covered area, size relative to flake_px, opacity, px of defocus at the rim relative to the size)
 LAYERS = ((0.4, 0.45, 0.6, 0.5), (0.35, 0.9, 0.85, 0.4), (0.25, 1.8, 0.5, 0.9))
@@ -36,7 +36,7 @@ def sample(level: float, generator: torch.Generator) -> dict:
     }
 
 
-def flakes(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
+def flakes(height: int, width: int, params: dict, generator: torch.Generator) -> Tensor:
     """(H, W) opacity of the snow in [0, 1]."""
     clear = torch.ones((height, width), device=generator.device)
     for (share, scale, opacity, defocus), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
@@ -56,21 +56,19 @@ def flakes(height: int, width: int, params: dict, generator: torch.Generator) ->
     return 1 - clear
 
 
-def apply(
-    images: torch.Tensor,
-    params: Sequence[dict],
-    generators: Sequence[torch.Generator],
-    depth: torch.Tensor | None = None,
-) -> torch.Tensor:
+def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
     """(B, 3, H, W) in [0, 1] in falling snow; `depth` (B, 1, H, W) in [0, 1], plausible where None."""
     height, width = images.shape[-2:]
-    if depth is None:
-        depth = depths.plausible(images, params, generators)
     cover = torch.stack([flakes(height, width, p, g) for p, g in zip(params, generators, strict=True)])
     cover = cover[:, None].to(images.device)
     white = to_linear(column(params, "white", images))
-    linear = veil(to_linear(images), depth * column(params, "mist", images), 0.75 * white)
-    return to_srgb(linear + (white - linear) * cover)
+    linear, mist = to_linear(images), column(params, "mist", images)
+    if float(mist.max()) > 0:
+        # after the flakes, which must not depend on whether another sample of the batch has mist
+        if depth is None:
+            depth = depths.plausible(images, params, generators)
+        linear = veil(linear, depth * mist, 0.75 * white)
+    return to_srgb(torch.lerp(linear, white, cover))
 
 
 def factors(params: dict) -> dict[str, float]:

@@ -10,6 +10,7 @@ others as they were. Killed at any point it goes on with the shards that are who
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import shutil
@@ -35,6 +36,8 @@ SPLITS = ("train", "val", "test")
 CODE = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "degradations")]
 PAIRS_PER_SHARD = 256
 PHOTOS_IN_MEMORY = 64
+# of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,26 @@ def make_shard(shard: Shard, config: SynthesizeParams, folder: Path) -> pd.DataF
 
 def make_all(shards: list[Shard], config: SynthesizeParams, folder: Path, workers: int) -> Iterator[pd.DataFrame]:
     """Make the shards, `workers` at a time, one thread each: bytes must not depend on how many there are."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
-    ) as pool:  # fmt: skip
-        count = len(shards)
+    count = len(shards)
+    with worker_pool(workers) as pool:
         yield from pool.map(make_shard, shards, [config] * count, [folder] * count)
+
+
+def worker_pool(workers: int) -> ProcessPoolExecutor:
+    """Processes that degrade pictures, one thread each."""
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=start_worker)
+
+
+def start_worker() -> None:
+    """One thread, and freed memory kept: pictures of the same size come and go, the kernel need not clear new pages.
+
+    Without the second a third of the time goes into page faults (benchmarks/synthesis.py).
+    """
+    torch.set_num_threads(1)
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):  # glibc only
+        for option, size in ((M_MMAP_THRESHOLD, 1 << 30), (M_TRIM_THRESHOLD, 1 << 29)):
+            allocator.mallopt(option, ctypes.c_int(size))
 
 
 def summarise(table: pd.DataFrame) -> dict[str, float]:
