@@ -10,6 +10,8 @@ from components.reasoner.reader import Reasoner
 # share of clean validation pictures that the verdict alone must let pass; the thresholds of the types let all pass
 CLEAN_PASS = 0.95
 LEAST, STEPS = 0.5, 9
+# ... except what they are surer of than this: one odd picture must not make a type impossible to find
+MOST = 0.95
 # a threshold stands this far above what a clean picture reached
 MARGIN = 1e-4
 
@@ -18,9 +20,9 @@ def calibrate(reasoner: Reasoner, images, diagnoses, cleans) -> tuple[dict, dict
     """Presence thresholds per type, the gate of the verdict, and the scores of that choice.
 
     A threshold is the one of best F1, but at least one half and higher than the presence of its type on any clean
-    picture: a false alarm on a good photo costs more than a missed finding, and the types differ in how easily a
-    good photo is taken for them. `images` with their true `diagnoses`, and `cleans`: validation pictures with
-    nothing wrong.
+    picture (up to MOST): a false alarm on a good photo costs more than a missed finding, and the types differ in how
+    easily a good photo is taken for them. `images` with their true `diagnoses`, and `cleans`: validation pictures
+    with nothing wrong.
     """
     presence, _ = reasoner.severities(reasoner.read(images))
     reading = reasoner.read(cleans)
@@ -28,7 +30,7 @@ def calibrate(reasoner: Reasoner, images, diagnoses, cleans) -> tuple[dict, dict
     truth = torch.tensor([d.severities() for d in diagnoses]) >= 1
     thresholds, f1s = {}, []
     for index, kind in enumerate(TYPES):
-        least = max(LEAST, min(1.0, float(alarms[index]) + MARGIN))
+        least = max(LEAST, min(MOST, float(alarms[index]) + MARGIN))
         best = (-1.0, least)
         for step in range(STEPS):
             threshold = least + (1 - least) * step / (STEPS + 1)

@@ -29,7 +29,9 @@ from components.reasoner.reader import CALIBRATION_FILE, Reasoner
 SLOT_WEIGHTS = {True: 3.0, False: 1.0}
 COMPLETE = "COMPLETE"
 LOG_EVERY = 10
-FINAL, METRICS = "final", "metrics.json"
+METRICS = "metrics.json"
+# what decides about the thresholds: when it changes, the last checkpoint is calibrated again, not trained again
+CALIBRATED_BY = ("calibrate.py", "reader.py", "pictures.py", "answer.py")
 
 
 def deepspeed_config(config: ReasonerParams) -> dict:
@@ -114,6 +116,12 @@ def last_complete(folder: Path) -> str | None:
     return None
 
 
+def final(folder: Path) -> Path:
+    """Where the trained and calibrated reasoner of a work folder lies."""
+    code = [str(Path(__file__).with_name(name)) for name in CALIBRATED_BY]
+    return folder / f"final-{storage.digest_inputs({}, code)}"
+
+
 def finish(folder: Path, model, tokenizer, sight, run) -> None:
     """Save the reasoner, calibrate it on validation photos, and only then give it its final name."""
     part = folder / "final.part"
@@ -125,7 +133,7 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     storage.write_json(part / CALIBRATION_FILE, calibration)
     storage.write_json(folder / METRICS, {**scores, "clean_gate": calibration["clean_gate"]})
     run.metrics(scores)
-    part.rename(folder / FINAL)
+    part.rename(final(folder))
 
 
 def main() -> None:
@@ -137,7 +145,7 @@ def main() -> None:
         return
     # torchrun's workers outlive a killed launcher: whoever comes next waits for them here
     with storage.only_one(folder / "worker"):
-        if not (folder / FINAL).exists():
+        if not final(folder).exists():
             train(folder)
 
 

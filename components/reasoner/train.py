@@ -19,7 +19,7 @@ import torch
 from components import params, storage, tracking
 from components.reasoner.config import ReasonerParams
 from components.reasoner.model import ReasonerError
-from components.reasoner.sft import FINAL, METRICS
+from components.reasoner.sft import METRICS, final
 
 OUT = Path("models/reasoner")
 WORKER = "components.reasoner.sft"
@@ -50,7 +50,7 @@ def main() -> None:
         config.model_dump(), storage.training_shards("data/pairs", "data/annotations")
     )
     with storage.only_one(folder) as lock:
-        if not (folder / FINAL).exists():
+        if not final(folder).exists():
             argv, environment = launch_argv(config, folder), launch_environment(config)
             run = subprocess.run(argv, env=environment, pass_fds=(lock,), check=False)
             if run.returncode:
@@ -59,7 +59,7 @@ def main() -> None:
                 )
         shutil.rmtree(OUT, ignore_errors=True)
         Path("metrics").mkdir(exist_ok=True)
-        shutil.copytree(folder / FINAL, OUT)
+        shutil.copytree(final(folder), OUT)
         shutil.copy(folder / METRICS, "metrics/train_reasoner.json")
 
 

@@ -43,6 +43,6 @@ def test_a_threshold_lies_above_every_clean_picture_and_at_the_best_f1():
     assert 0.9 < calibration["clean_gate"] < 0.91
 
 
-def test_a_type_that_a_clean_picture_shows_for_certain_is_never_found():
-    calibration, _ = calibrate(Said(), [row(0.9, rain=1.0)], [told("rain")], [row(0.2, rain=1.0)])
-    assert calibration["threshold"]["rain"] == 1.0
+def test_one_odd_clean_picture_does_not_make_a_type_impossible_to_find():
+    calibration, _ = calibrate(Said(), [row(0.9, rain=0.97)], [told("rain")], [row(0.2, rain=0.99)])
+    assert calibration["threshold"]["rain"] == 0.95
