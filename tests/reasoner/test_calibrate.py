@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import torch
 
-from components.diagnosis import TYPES, Diagnosis, Finding
+from components.diagnosis import TYPES, DegradationType, Diagnosis, Finding
 from components.reasoner.calibrate import calibrate
 
 
@@ -27,7 +27,7 @@ def row(verdict: float, **presence: float) -> list[float]:
     return [*(presence.get(kind, 0.0) for kind in TYPES), verdict]
 
 
-def told(*kinds: str) -> Diagnosis:
+def told(*kinds: DegradationType) -> Diagnosis:
     return Diagnosis(findings={kind: Finding(severity=50) for kind in kinds})
 
 
