@@ -18,7 +18,7 @@ PATCH = {
         "pair_size": 128,
         "train_pairs_per_photo": 1,
         "val_pairs_per_photo": 2,
-        "test_pairs_per_photo": 2,
+        "test_pairs_per_photo": 3,
     },
     "reasoner": {
         "base": "scratch:tiny",

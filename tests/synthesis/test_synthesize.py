@@ -35,7 +35,7 @@ def shards(folder):
 
 def test_every_row_replays(workspace):
     rows = storage.read_shards(workspace / "data/pairs", "test")
-    assert len(rows) == 22
+    assert len(rows) == 33
     for row in rows.to_dict("records"):
         clean, degraded = storage.decode_image(row["clean"]), storage.decode_image(row["degraded"])
         assert np.array_equal(pairs.replay(row), degraded)
@@ -120,7 +120,7 @@ def test_killed_it_goes_on_with_whole_shards(workspace, tmp_path):
 def test_the_shards_open_with_the_usual_tools(workspace, tmp_path):
     files = {s: [str(p) for p in storage.shard_paths(workspace / "data/pairs", s)] for s in ("train", "test")}
     data = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))
-    assert data["test"].num_rows == 22 and len(data["train"][0]["severities"]) == len(TYPES)
+    assert data["test"].num_rows == 33 and len(data["train"][0]["severities"]) == len(TYPES)
     assert Image.open(io.BytesIO(data["train"][0]["degraded"])).size == (128, 128)
 
 
