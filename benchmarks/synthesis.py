@@ -7,7 +7,7 @@
 
 The first compares side by side: for each corruption that both sides have, all take turns on the same pictures and the
 median of the rounds counts. "ours" is one thread beside the peers' one thread; "ours, 2 processes" is how the stage
-synthesises on two cores, beside the peers as their users call them. The second makes up to 50,000 pairs and prints
+synthesises on two cores, while a peer stays on its one thread. The second makes up to 50,000 pairs and prints
 the peak memory of the whole process group, and one process against two.
 """
 
