@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch.nn import functional as F
 
+from components.annotation.windows import most_near
 from components.diagnosis import EVIDENCE
 
 # a local window as He et al. 2009 use it for the dark channel, at this pipeline's small pictures
@@ -35,9 +35,11 @@ def measure(image: np.ndarray) -> dict[str, float]:
 
 
 def _dark_channel(rgb: torch.Tensor) -> float:
-    darkest = rgb.amin(0)[None, None]
-    window = min(DARK_WINDOW, *darkest.shape[-2:])
-    return float((-F.max_pool2d(-darkest, window, stride=1)).median())
+    near = -most_near(-rgb.amin(0), DARK_WINDOW)
+    border = DARK_WINDOW // 2
+    if min(near.shape) > 2 * border:
+        near = near[border:-border, border:-border]
+    return float(near.median())
 
 
 def _noise_sigma(grey: torch.Tensor) -> float:

@@ -115,6 +115,8 @@ class Layout:
     def levels(self, diagnosis: Diagnosis) -> list[float]:
         """Per slot the true option as a number (fractions lie between two digits); -1 where nothing is asked."""
         known = [name for name in diagnosis.objects if name in self.objects][:OBJECT_SLOTS]
+        # a photo that nobody described does not show nothing
+        described = bool(diagnosis.scene or diagnosis.objects)
         levels = []
         for slot in self.slots:
             kind, _, name = slot.name.partition(".")
@@ -122,7 +124,8 @@ class Layout:
                 levels.append(float(SCENES.index(diagnosis.scene)) if diagnosis.scene in SCENES else -1.0)
             elif kind == "object":
                 place = int(name)
-                levels.append(float(slot.options.index(known[place] if place < len(known) else NOTHING)))
+                option = slot.options.index(known[place] if place < len(known) else NOTHING)
+                levels.append(float(option) if described else -1.0)
             elif kind == "evidence":
                 levels.append(LEVELS * diagnosis.evidence[name] if name in diagnosis.evidence else -1.0)
             elif slot.name == "overall":

@@ -22,6 +22,7 @@ class ReasonerParams(params.Section):
     thumbnail_px: int = Field(ge=32, multiple_of=32)
     crop_px: int = Field(ge=32, multiple_of=32)
     views: int = Field(ge=1, le=9)
+    fresh_share: float = Field(ge=0, le=1)
     steps: int = Field(ge=1)
     batch_size: int = Field(ge=1)
     gradient_accumulation: int = Field(ge=1)

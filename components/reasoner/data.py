@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 
 from components import storage
+from components.annotation.annotate import diagnose_recipe
 from components.diagnosis import Diagnosis
-from components.reasoner import pictures
+from components.reasoner import gauges, pictures
 from components.reasoner.answer import Layout, sequence
 from components.reasoner.model import Sight
+from components.synthesis.fresh import FreshPairs
 
 # Answers are learnt from every state in which they are read: nothing, the thought, the findings, all decided.
 REVEALED_SHARES = torch.tensor([0.55, 0.25, 0.15, 0.05])
 MIRRORED_FACTORS = ("rain.angle_deg", "blur.angle_deg")
+Told = tuple[np.ndarray, Diagnosis]
 
 
 def load_split(split: str, pairs: str = "data/pairs", annotations: str = "data/annotations"):
@@ -37,40 +42,103 @@ def object_vocabulary(diagnoses: list[Diagnosis], size: int) -> list[str]:
     return sorted(names, key=lambda name: (-counts[name], name))[:size]
 
 
+class Source(Protocol):
+    """Pictures and their diagnoses by the number of the sample, the same whenever they are asked for."""
+
+    def take(self, numbers: list[int]) -> list[Told]: ...
+
+
+class Annotated:
+    """The pairs of data/pairs under the teacher's diagnoses, epoch after epoch in another order."""
+
+    def __init__(self, images: list[np.ndarray], diagnoses: list[Diagnosis], seed: int) -> None:
+        self.images, self.diagnoses, self.seed = images, diagnoses, seed
+
+    def take(self, numbers: list[int]) -> list[Told]:
+        return [self._one(number) for number in numbers]
+
+    def _one(self, number: int) -> Told:
+        epoch, place = divmod(number, len(self.images))
+        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed * 1000 + epoch))
+        index = int(order[place])
+        return self.images[index], self.diagnoses[index]
+
+
+class Unseen:
+    """Pictures degraded anew for every sample, under the recipe teacher's diagnoses."""
+
+    def __init__(self, fresh: FreshPairs) -> None:
+        self.fresh = fresh
+
+    def take(self, numbers: list[int]) -> list[Told]:
+        return [
+            (f.degraded, diagnose_recipe(f.degraded, f.recipe, f.severities, f.scene, f.objects))
+            for f in self.fresh.make(numbers)
+        ]
+
+
 class Samples(torch.utils.data.Dataset):
     """Sample i of the whole training, whatever was drawn before: resuming continues the same sequence.
 
-    An item holds `thumbnail` (6, t, t), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
+    An item holds `thumbnail` (6, t, t), `gauges` (BARS,), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
+    `fresh_share` of the samples come from `unseen` (which may be None if it is 0), the others from `annotated`.
     """
 
-    def __init__(self, images: list[np.ndarray], diagnoses: list[Diagnosis], layout: Layout, sight: Sight,
+    def __init__(self, annotated: Source, unseen: Source | None, fresh_share: float, layout: Layout, sight: Sight,
                  length: int, seed: int) -> None:  # fmt: skip
-        self.images, self.layout, self.sight = images, layout, sight
-        self.levels = torch.tensor([layout.levels(diagnosis) for diagnosis in diagnoses])
-        self.length, self.seed = length, seed
+        self.annotated, self.unseen, self.fresh_share = annotated, unseen, fresh_share
+        self.layout, self.sight, self.length, self.seed = layout, sight, length, seed
         self.mirrored = [layout.index[name] for name in MIRRORED_FACTORS]
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        epoch, place = divmod(number, len(self.images))
-        order = torch.randperm(len(self.images), generator=torch.Generator().manual_seed(self.seed * 1000 + epoch))
-        index = int(order[place])
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        image = pictures.at_least(pictures.to_tensor(self.images[index]), self.sight.crop_px)
-        levels = self.levels[index].clone()
-        size = self.sight.crop_px
-        top, left = (
-            int(torch.randint((side - size) // pictures.GRID + 1, (), generator=generator)) * pictures.GRID
-            for side in image.shape[-2:]
-        )
-        crop = image[:, top : top + size, left : left + size]
-        thumbnail = pictures.thumbnail(image, self.sight.thumbnail_px)
+        return self.__getitems__([number])[0]
+
+    def __getitems__(self, numbers: list[int]) -> list[dict[str, torch.Tensor]]:
+        """Several samples at once, which is what DataLoader asks for: pictures are degraded and measured together."""
+        generators = [torch.Generator().manual_seed(self.seed * 1_000_003 + number) for number in numbers]
+        fresh = [float(torch.rand((), generator=g)) < self.fresh_share for g in generators]
+        told: dict[int, Told] = {}
+        for source, chosen in ((self.annotated, False), (self.unseen, True)):
+            own = [number for number, new in zip(numbers, fresh, strict=True) if new == chosen]
+            if own and source is not None:
+                told |= dict(zip(own, source.take(own), strict=True))
+        samples = [self._view(*told[number], generator) for number, generator in zip(numbers, generators, strict=True)]
+        shapes = [(sample["whole"].shape, sample["window"].shape) for sample in samples]
+        for shape in dict.fromkeys(shapes):
+            group = [sample for sample, own in zip(samples, shapes, strict=True) if own == shape]
+            whole, window = (torch.stack([sample.pop(name) for sample in group]) for name in ("whole", "window"))
+            for sample, bars in zip(group, gauges.read(whole, window), strict=True):
+                sample["gauges"] = bars
+        return samples
+
+    def _view(self, degraded: np.ndarray, diagnosis: Diagnosis, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """One random view, mirrored half of the time, and its answer; `whole` and `window` are yet to be measured."""
+        levels = torch.tensor(self.layout.levels(diagnosis))
+        image = pictures.at_least(pictures.to_tensor(degraded), self.sight.crop_px)
         if torch.rand((), generator=generator) < 0.5:
-            crop, thumbnail = crop.flip(-1), thumbnail.flip(-1)
+            image = image.flip(-1)
             for slot in self.mirrored:
                 levels[slot] = torch.where(levels[slot] >= 0, 9 - levels[slot], levels[slot])
+        window = _cut(image, gauges.WINDOW, generator)
         revealed = int(torch.multinomial(REVEALED_SHARES, 1, generator=generator))
         ids, chosen = sequence(self.layout, levels, revealed, generator)
-        return {"thumbnail": thumbnail, "crop": crop, "input_ids": ids, "chosen": chosen}
+        return {
+            "thumbnail": pictures.thumbnail(image, self.sight.thumbnail_px),
+            "whole": pictures.shrunk(image, gauges.WINDOW),
+            "window": window,
+            "crop": _cut(window, self.sight.crop_px, generator),
+            "input_ids": ids,
+            "chosen": chosen,
+        }
+
+
+def _cut(image: torch.Tensor, size: int, generator: torch.Generator) -> torch.Tensor:
+    """A random square of at most `size` px on the grid that keeps the codec's in place."""
+    top, left = (
+        int(torch.randint(max(0, side - size) // pictures.GRID + 1, (), generator=generator)) * pictures.GRID
+        for side in image.shape[-2:]
+    )
+    return image[:, top : top + size, left : left + size]

@@ -6,13 +6,18 @@ Shrinking a photo hides noise, compression and small blur, so each view is a cro
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from components.annotation.windows import mean_near, most_near
+from components.reasoner import gauges
+
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
 GRID = 16
-EVIDENCE_WINDOW = 9
+NEAR = 9
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
@@ -80,35 +85,21 @@ def evidence(crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     residual = (1.6 * (grey - F.avg_pool2d(padded, 3, stride=1)).abs().sqrt()).clamp(0, 1)
     darkest = crop.amin(1, keepdim=True)
-    eroded = -_max_near(-darkest)
-    top_hat = (2.5 * (darkest - _max_near(eroded))).clamp(0, 1)
+    eroded = -most_near(-darkest, NEAR)
+    top_hat = (2.5 * (darkest - most_near(eroded, NEAR))).clamp(0, 1)
     light = torch.cat([residual, top_hat, eroded], 1)
     dx = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
     dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    sharpest = _max_near(dx.abs() + dy.abs()).clamp(0, 1)
+    sharpest = most_near(dx.abs() + dy.abs(), NEAR).clamp(0, 1)
     blocks = 0.5 * (_grid_excess(grey) + _grid_excess(grey.transpose(-1, -2)).transpose(-1, -2))
-    floor = (2 * -_max_near(-F.avg_pool2d(F.pad(residual, (1, 1, 1, 1), mode="replicate"), 3, stride=1))).clamp(0, 1)
+    floor = (2 * -most_near(-F.avg_pool2d(F.pad(residual, (1, 1, 1, 1), mode="replicate"), 3, stride=1), NEAR)).clamp(
+        0, 1
+    )
     detail = torch.cat([sharpest, blocks, floor], 1)
-    xx, yy, xy = _mean_near(dx * dx), _mean_near(dy * dy), _mean_near(dx * dy)
+    xx, yy, xy = mean_near(dx * dx, NEAR), mean_near(dy * dy, NEAR), mean_near(dx * dy, NEAR)
     energy = xx + yy + 1e-4
     direction = [0.5 + 0.5 * (xx - yy) / energy, 0.5 + xy / energy, torch.hypot(xx - yy, 2 * xy) / energy]
     return light, detail, torch.cat(direction, 1)
-
-
-# Windows are taken over rows, then over columns: the same result as the square at a fraction of the cost.
-WINDOWS = (((EVIDENCE_WINDOW, 1), (EVIDENCE_WINDOW // 2, 0)), ((1, EVIDENCE_WINDOW), (0, EVIDENCE_WINDOW // 2)))
-
-
-def _mean_near(field: torch.Tensor) -> torch.Tensor:
-    for window, border in WINDOWS:
-        field = F.avg_pool2d(field, window, 1, border, count_include_pad=False)
-    return field
-
-
-def _max_near(field: torch.Tensor) -> torch.Tensor:
-    for window, border in WINDOWS:
-        field = F.max_pool2d(field, window, 1, border)
-    return field
 
 
 def _grid_excess(grey: torch.Tensor) -> torch.Tensor:
@@ -133,19 +124,68 @@ def patchify(pictures: torch.Tensor) -> torch.Tensor:
     return blocks.reshape(batch, rows * columns * MERGE**2, -1)
 
 
-def look(thumbnails: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
-    """(B, patches, values) of the six pictures of B views: thumbnail and its evidence, crop and its three."""
-    return torch.cat([patchify(picture) for picture in (*thumbnails.split(3, 1), crops, *evidence(crops))], 1)
+@dataclass(frozen=True)
+class Views:
+    """What the reasoner gets of V views: thumbnails (V, 6, t, t), gauges (V, BARS) and crops (V, 3, c, c) in [0, 1]."""
+
+    thumbnails: torch.Tensor
+    gauges: torch.Tensor
+    crops: torch.Tensor
+
+    def __getitem__(self, part: slice) -> Views:
+        return Views(self.thumbnails[part], self.gauges[part], self.crops[part])
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    @staticmethod
+    def joined(parts: list[Views]) -> Views:
+        """The views of several photos, one after another."""
+        return Views(
+            *(torch.cat(fields) for fields in zip(*((v.thumbnails, v.gauges, v.crops) for v in parts), strict=True))
+        )
 
 
-def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Thumbnails (V, 6, t, t) and crops (V, 3, c, c) of a photo (H, W, 3) uint8 of any size."""
-    whole = at_least(to_tensor(image), crop_px)
-    corners = view_corners(whole.shape[-2], whole.shape[-1], crop_px, views)
-    crops = torch.stack([whole[:, top : top + crop_px, left : left + crop_px] for top, left in corners])
-    return thumbnail(whole, thumbnail_px).expand(len(crops), -1, -1, -1), crops
+def look(views: Views) -> torch.Tensor:
+    """(V, patches, values) of the seven pictures of V views: thumbnail, its evidence, gauges, crop, its evidence."""
+    thumbnails = views.thumbnails.split(3, 1)
+    pictures = (*thumbnails, gauges.chart(views.gauges), views.crops, *evidence(views.crops))
+    return torch.cat([patchify(picture) for picture in pictures], 1)
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
-    """Patch grids (frames, rows, columns) of the six pictures of a view."""
-    return [[1, side // PATCH, side // PATCH] for side in (*[thumbnail_px] * 2, *[crop_px] * 4)]
+    """Patch grids (frames, rows, columns) of the seven pictures of a view."""
+    sides = [(thumbnail_px, thumbnail_px)] * 2 + [gauges.CHART_PX] + [(crop_px, crop_px)] * 4
+    return [[1, height // PATCH, width // PATCH] for height, width in sides]
+
+
+def views_at(image: torch.Tensor, corners: list[tuple[int, int]], thumbnail_px: int, crop_px: int) -> Views:
+    """Views of a photo (3, H, W) in [0, 1], both sides at least crop_px, with crops at `corners` (top, left)."""
+    height, width = image.shape[-2:]
+    # each crop is measured with what lies around it, up to a window of gauges.WINDOW
+    spots = [
+        tuple(
+            max(0, min(side - gauges.WINDOW, (at + (crop_px - gauges.WINDOW) // 2) // GRID * GRID))
+            for at, side in ((top, height), (left, width))
+        )
+        for top, left in corners
+    ]
+    unique = sorted(set(spots))
+    windows = [image[:, top : top + gauges.WINDOW, left : left + gauges.WINDOW] for top, left in unique]
+    small = shrunk(image, gauges.WINDOW)[None]
+    read = gauges.read(small, torch.stack(windows))
+    crops = torch.stack([image[:, top : top + crop_px, left : left + crop_px] for top, left in corners])
+    whole = thumbnail(image, thumbnail_px).expand(len(crops), -1, -1, -1)
+    return Views(whole, read[[unique.index(spot) for spot in spots]], crops)
+
+
+def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> Views:
+    """Up to `views` views of a photo (H, W, 3) uint8 of any size."""
+    whole = at_least(to_tensor(image), crop_px)
+    return views_at(whole, view_corners(*whole.shape[-2:], crop_px, views), thumbnail_px, crop_px)
+
+
+def shrunk(image: torch.Tensor, size: int) -> torch.Tensor:
+    """(3, h, w): the photo with sides of at most `size` px, by area averaging, its shape ignored."""
+    sides = (min(image.shape[-2], size), min(image.shape[-1], size))
+    return image if sides == tuple(image.shape[-2:]) else F.interpolate(image[None], size=sides, mode="area")[0]

@@ -68,13 +68,13 @@ class Reasoner:
         self.clean_gate: float = calibration.get("clean_gate", 0.5)
 
     @torch.inference_mode()
-    def _see(self, views: list[tuple[torch.Tensor, torch.Tensor]]) -> Sighted:
+    def _see(self, views: list[pictures.Views]) -> Sighted:
         """Run the vision tower over all views of B photos, once for every pass that follows."""
-        owner = torch.cat([torch.full((len(crops),), i) for i, (_, crops) in enumerate(views)])
-        thumbnails, crops = torch.cat([t for t, _ in views]), torch.cat([c for _, c in views])
+        owner = torch.cat([torch.full((len(own),), i) for i, own in enumerate(views)])
+        joined = pictures.Views.joined(views)
         seen = []
-        for start in range(0, len(crops), VIEWS_PER_PASS):
-            patches = pictures.look(thumbnails[start : start + VIEWS_PER_PASS], crops[start : start + VIEWS_PER_PASS])
+        for start in range(0, len(joined), VIEWS_PER_PASS):
+            patches = pictures.look(joined[start : start + VIEWS_PER_PASS])
             grid = torch.tensor(self.sight.grid).repeat(len(patches), 1)
             seen.append(
                 self.model.model.get_image_features(
@@ -105,7 +105,7 @@ class Reasoner:
             embedding.index_add_(0, owner, hidden[:, findings].mean(1).float().cpu() * weight)
         return Reading(slots, embedding)
 
-    def _views(self, images: list[np.ndarray]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def _views(self, images: list[np.ndarray]) -> list[pictures.Views]:
         sight = self.sight
         return [pictures.views_of(image, sight.thumbnail_px, sight.crop_px, sight.views) for image in images]
 

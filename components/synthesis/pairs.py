@@ -88,6 +88,11 @@ def cut(picture: np.ndarray, box: list[int], size: int) -> np.ndarray:
     return np.asarray(Image.fromarray(region).resize((size, size), Image.Resampling.LANCZOS))
 
 
+def draw_look(config: SynthesizeParams, generator: torch.Generator) -> dict:
+    """A random look, or none (an empty one), for a training picture."""
+    return looks.sample(generator) if float(torch.rand((), generator=generator)) < config.look_share else {}
+
+
 def region_of(pixels: np.ndarray, box: list[int], look: dict, size: int) -> np.ndarray:
     """The clean side of a pair: a region of the photo (H, W, 3) uint8 in its look."""
     return looks.apply(cut(pixels, box, size), look)
@@ -100,9 +105,7 @@ def make_pair(
     generator = pair_generator(config.seed, photo["photo_id"], number)
     height, width = pixels.shape[:2]
     box = draw_box(height, width, config.pair_size, config.native_share, generator)
-    look = {}
-    if split == "train" and float(torch.rand((), generator=generator)) < config.look_share:
-        look = looks.sample(generator)
+    look = draw_look(config, generator) if split == "train" else {}
     case, recipe = draw_recipe(config, split, photo["photo_id"], number, generator)
     clean = region_of(pixels, box, look, config.pair_size)
     far = depth.of(photo["name"], clean, box, (height, width)) if recipe else None

@@ -1,0 +1,47 @@
+"""What the reasoner is trained to minimise: the cross-entropy of the answer's values, structure being given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from components.reasoner import pictures
+from components.reasoner.answer import FINDINGS, Layout
+from components.reasoner.model import Sight
+
+# findings are what restorer and reward rely on; the rest, four times as many slots, supports them
+SLOT_WEIGHTS = {True: 10.0, False: 0.5}
+
+
+class AnswerLoss:
+    """Weighted mean over the asked slots of -log p(true token), for batches of `components.reasoner.data`."""
+
+    def __init__(self, layout: Layout, sight: Sight, positions: Tensor) -> None:
+        self.layout, self.positions = layout, positions
+        self.grid = torch.tensor(sight.grid)
+        self.weights = torch.tensor([SLOT_WEIGHTS[slot.block == FINDINGS] for slot in layout.slots])
+
+    def __call__(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+        """(loss, the model's output) of a batch with `thumbnail`, `gauges`, `crop`, `input_ids` and `chosen`."""
+        ids, chosen = batch["input_ids"], batch["chosen"]
+        patches = pictures.look(pictures.Views(batch["thumbnail"], batch["gauges"], batch["crop"]))
+        output = model(
+            input_ids=ids,
+            pixel_values=patches.flatten(0, 1),
+            image_grid_thw=self.grid.to(ids.device).repeat(len(ids), 1),
+            position_ids=self.positions.expand(3, len(ids), -1).to(ids.device),
+            logits_to_keep=self.layout.positions.to(ids.device) - 1,
+        )
+        return self.of(output.logits.float(), chosen), output
+
+    def of(self, logits: Tensor, chosen: Tensor) -> Tensor:
+        """The loss of logits (B, S, vocabulary) for the options chosen (B, S), -1 where nothing is asked."""
+        targets = torch.stack(
+            [self.layout.options[s].to(chosen.device)[chosen[:, s].clamp(min=0)] for s in range(chosen.shape[1])], 1
+        )
+        losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
+        weights = (chosen >= 0) * self.weights.to(chosen.device)
+        return (losses * weights).sum() / weights.sum()
