@@ -28,6 +28,7 @@ DOORS = {
     "dvc": ("flows.dvc_graph",),
     "boto3": ("components.storage.s3",),
     "botocore": ("components.storage.s3",),
+    "openai": ("components.annotation.endpoint",),
 }
 # What a bare GPU machine has: torch and transformers (with safetensors), numbers, pictures, parameters.
 CORE_ROOMS = {"reasoner", "restorer", "refinement", "degradations", "inference"}
