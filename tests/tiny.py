@@ -48,9 +48,9 @@ def write_params(folder: Path, **sections: dict) -> None:
 
 
 def environment() -> dict[str, str]:
-    """The caller's environment with two threads and this interpreter's commands first."""
+    """The caller's environment, with two threads unless it says how many, and this interpreter's commands first."""
     paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return {**os.environ, "PATH": paths, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "2"}
+    return {"OMP_NUM_THREADS": "2", **os.environ, "PATH": paths, "PYTHONPATH": str(REPOSITORY)}
 
 
 def processes(folder: Path, module: str) -> list[int]:

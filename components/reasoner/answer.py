@@ -83,6 +83,7 @@ class Layout:
 
     Every sequence has the same length: `template` holds it with `#` in each slot, `positions` (S,) the places
     of the slots, `options` their token ids. `image_tokens` are the merged tokens of each picture of a view.
+    Raises ValueError in one line when the tokenizer reads two options of a slot alike; `nameable` objects are safe.
     """
 
     def __init__(self, tokenizer, objects: list[str], image_tokens: list[int]) -> None:
@@ -108,7 +109,7 @@ class Layout:
         self.template = torch.tensor(ids)
         self.positions = torch.tensor(positions)
         self.blocks = torch.tensor([slot.block for slot in self.slots])
-        self.options = [torch.tensor([_one_token(tokenizer, word) for word in slot.options]) for slot in self.slots]
+        self.options = [torch.tensor(_tell_apart(tokenizer, slot)) for slot in self.slots]
         self.index = {slot.name: i for i, slot in enumerate(self.slots)}
         self.findings = torch.tensor([self.index[kind] for kind in TYPES])
 
@@ -195,3 +196,25 @@ def _encode(tokenizer, text: str) -> list[int]:
 def _one_token(tokenizer, word: str) -> int:
     """The first token of a word: options of a slot differ there, which `Layout` relies on."""
     return _encode(tokenizer, word)[0]
+
+
+def _tell_apart(tokenizer, slot: Slot) -> list[int]:
+    tokens = [_one_token(tokenizer, word) for word in slot.options]
+    for place, token in enumerate(tokens):
+        first = tokens.index(token)
+        if first < place:
+            alike = f"'{slot.options[first]}' and '{slot.options[place]}'"
+            raise ValueError(f"its tokenizer cannot tell {alike} of the slot {slot.name} apart by their first token")
+    return tokens
+
+
+def nameable(tokenizer, names: list[str]) -> list[str]:
+    """The object names that a slot can tell apart: a known first token that no other option before it has."""
+    taken = {_one_token(tokenizer, NOTHING), tokenizer.unk_token_id}
+    kept = []
+    for name in names:
+        token = _one_token(tokenizer, name)
+        if token not in taken:
+            taken.add(token)
+            kept.append(name)
+    return kept

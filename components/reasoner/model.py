@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3VLConfig, 
 
 from components import storage
 from components.reasoner import pictures
-from components.reasoner.answer import Layout, training_text
+from components.reasoner.answer import Layout, nameable, training_text
 from components.reasoner.config import SCRATCH, ReasonerParams
 
 SPECIAL = (
@@ -24,6 +24,10 @@ SPECIAL = (
     "<|video_pad|>",
 )
 ANSWER_FILE = "answer.json"
+# Every linear layer, the vision tower's too: what noise, blur and compression leave in a photo is what a tower
+# trained to name things has learnt to overlook, and the pictures of evidence are unlike all it was trained on
+# (docs/decisions.md). peft leaves the output layer out.
+LORA_TARGETS = "all-linear"
 
 
 class ReasonerError(ValueError):
@@ -105,8 +109,17 @@ def scratch_config(size: str, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConf
     )
 
 
+def precision() -> torch.dtype:
+    """What a training computes in: bfloat16 where the device has it, else float32."""
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+
+
 def build(config: ReasonerParams, objects: list[str]):
-    """(model, tokenizer, sight) to start training from. Raises ReasonerError in one line."""
+    """(model, tokenizer, sight) to start training from. Raises ReasonerError in one line.
+
+    `objects` are the names that the annotations use; a base that is a reasoner of ours keeps its own, and names that
+    the base's tokenizer cannot tell apart are left out.
+    """
     torch.manual_seed(config.seed)
     kind, _, size = config.base.partition(":")
     if kind == "scratch":
@@ -115,19 +128,54 @@ def build(config: ReasonerParams, objects: list[str]):
         tokenizer = scratch_tokenizer(objects)
         model = Qwen3VLForConditionalGeneration(scratch_config(size, tokenizer))
     else:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(config.base)
-            model = Qwen3VLForConditionalGeneration.from_pretrained(config.base)
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ReasonerError(f"reasoner.base: cannot load {config.base}: {reason}") from None
+        model, tokenizer = load_base(config.base)
+        objects = nameable(tokenizer, own_objects(config.base) or objects)
     sight = Sight(config.thumbnail_px, config.crop_px, config.views, objects)
+    try:
+        sight.layout(tokenizer)
+    except ValueError as error:
+        raise ReasonerError(f"reasoner.base: {config.base} cannot give answers: {error}") from None
     if config.tuning == "lora":
-        from peft import LoraConfig, get_peft_model
-
-        lora = LoraConfig(r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear")
-        model = get_peft_model(model, lora)
+        model = with_lora(model, config.lora_rank)
     return model, tokenizer, sight
+
+
+def load_base(base: str):
+    """(model, tokenizer) of a path or a hub name, in the precision of training. Raises ReasonerError."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(base, dtype=precision())
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ReasonerError(f"reasoner.base: cannot load {base}: {reason}") from None
+    return model, tokenizer
+
+
+def own_objects(base: str) -> list[str]:
+    """The object names that a base knows if it is a reasoner of ours, whose tokenizer knows no others; else none."""
+    path = Path(base) / ANSWER_FILE
+    if not path.exists():
+        return []
+    try:
+        return Sight(**json.loads(path.read_text(encoding="utf-8"))).objects
+    except (ValueError, TypeError) as error:
+        raise ReasonerError(f"reasoner.base: {path} is not what a reasoner leaves: {error}") from None
+
+
+def with_lora(model, rank: int):
+    """The model frozen, with trainable low-rank adapters (Hu et al. 2021) beside LORA_TARGETS."""
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=LORA_TARGETS))
+
+
+def from_checkpoint(checkpoint: Path, config: ReasonerParams):
+    """The model as it was at a checkpoint of this training, LoRA still beside its base."""
+    if config.tuning == "lora":
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(load_base(config.base)[0], checkpoint)
+    return Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=precision())
 
 
 def save(folder: Path, model, tokenizer, sight: Sight) -> None:

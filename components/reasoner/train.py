@@ -3,7 +3,9 @@
     python -m components.reasoner.train
 
 Launches `components.reasoner.sft` with torchrun (one machine) or DeepSpeed's launcher (a hostfile). Checkpoints
-lie in work/reasoner/<inputs>/ and survive a crash; the finished reasoner is models/reasoner/.
+lie in work/reasoner/<inputs>/ and survive a crash; the finished reasoner is models/reasoner/. The number of processes
+may change in between: the training goes on with the same samples at each step (on several machines, work/ must lie on
+a file system that they share).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from pathlib import Path
 import torch
 
 from components import params, storage, tracking
-from components.reasoner.config import ReasonerParams
+from components.reasoner.config import ReasonerParams, count_processes, samples_per_process
 from components.reasoner.model import ReasonerError
 from components.reasoner.sft import METRICS, final
 
@@ -35,9 +37,11 @@ def launch_argv(config: ReasonerParams, folder: Path) -> list[str]:
 
 
 def launch_environment(config: ReasonerParams) -> dict[str, str]:
-    """The environment of the processes: the cores shared out, this interpreter's tools (ninja) found."""
-    threads = max(1, (os.cpu_count() or 1) // max(1, config.processes))
-    environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    """The environment of the processes: this stage's threads shared out, this interpreter's tools (ninja) found."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threads = int(given) if given.isdigit() else os.cpu_count() or 1
+    environment = {"TOKENIZERS_PARALLELISM": "false", **os.environ}
+    environment["OMP_NUM_THREADS"] = str(max(1, threads // config.processes))
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     if not torch.cuda.is_available():
         environment["DS_ACCELERATOR"] = "cpu"
@@ -46,8 +50,9 @@ def launch_environment(config: ReasonerParams) -> dict[str, str]:
 
 def main() -> None:
     config = params.load("reasoner", ReasonerParams)
+    samples_per_process(config, count_processes(config))
     folder = Path("work/reasoner") / storage.digest_inputs(
-        config.model_dump(), storage.training_shards("data/pairs", "data/annotations")
+        config.what_it_learns(), storage.training_shards("data/pairs", "data/annotations")
     )
     with storage.only_one(folder) as lock:
         if not final(folder).exists():

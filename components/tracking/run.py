@@ -19,7 +19,7 @@ from components.tracking.store import EXPERIMENT, client, explained, scrub, uri
 SIDECARS = Path("work/runs")
 # a LoggedModel is a model: what only serves to resume stays in work/
 RESUME_ONLY = re.compile(
-    r"(^|/)(global_step[^/]*/.*|optimizer[^/]*|scheduler[^/]*|rng_state[^/]*|zero_to_fp32\.py|latest)$"
+    r"(^|/)(global_step[^/]*/.*|optimizer[^/]*|scheduler[^/]*|rng_state[^/]*|zero_to_fp32\.py|latest(_universal)?)$"
 )
 FLUSH_ROWS, FLUSH_SECONDS = 500, 5.0
 # MLflow's limits: parameters in one request, characters of a parameter

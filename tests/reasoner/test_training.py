@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,9 +16,10 @@ import pytest
 
 from components.reasoner.config import ReasonerParams
 from components.reasoner.train import launch_argv
-from tests.tiny import environment, processes, stage, tiny_params, write_params
+from tests.reasoner.runs import MODULE, copy_of, kill_at, losses
+from tests.tiny import REPOSITORY, environment, stage, tiny_params, write_params
 
-MODULE = "components.reasoner.train"
+GOLDEN = REPOSITORY / "tests/reasoner/golden_sft.json"
 
 
 @pytest.fixture(scope="module")
@@ -29,31 +29,27 @@ def undisturbed(workspace) -> tuple[str, bytes]:
     return done.stdout, (workspace / "models/reasoner/model.safetensors").read_bytes()
 
 
-def copy_of(workspace: Path, target: Path) -> Path:
-    shutil.copytree(workspace, target, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
-    return target
-
-
 def test_the_loss_falls_and_the_reasoner_is_complete(workspace, undisturbed):
     saved = {path.name for path in (workspace / "models/reasoner").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "answer.json", "calibration.json"} <= saved
     assert 0 <= json.loads((workspace / "metrics/train_reasoner.json").read_text())["val_macro_f1"] <= 1
 
 
+def test_golden_losses(workspace, undisturbed):
+    """A change that should not change a loss does not. Whoever changes one on purpose writes the new ones down:
+
+    RNR_WRITE_GOLDEN=1 python -m pytest tests/reasoner/test_training.py -k golden
+    """
+    logged = losses(workspace)
+    if os.environ.get("RNR_WRITE_GOLDEN"):
+        GOLDEN.write_text(json.dumps(logged, indent=1) + "\n", encoding="utf-8")
+    assert logged == pytest.approx(json.loads(GOLDEN.read_text(encoding="utf-8")), abs=1e-4)
+    assert logged["loss 8"] < logged["loss 2"] and logged["val_loss 8"] < logged["val_loss 2"]
+
+
 def test_killed_it_goes_on_from_the_last_checkpoint_to_the_same_bytes(workspace, undisturbed, tmp_path):
     folder = copy_of(workspace, tmp_path / "killed")
-    argv = [sys.executable, "-m", MODULE]
-    with open(tmp_path / "log", "w", encoding="utf-8") as log:
-        process = subprocess.Popen(argv, cwd=folder, env=environment(), stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + 240
-    while not list(folder.glob("work/reasoner/*/checkpoint-4/COMPLETE")):
-        assert time.monotonic() < deadline and process.poll() is None, (tmp_path / "log").read_text()[-3000:]
-        time.sleep(0.05)
-    # torchrun's workers are no members of the launcher's group: a machine that dies takes them all
-    for number in [process.pid, *processes(folder, "components.reasoner")]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
-    process.wait()
+    kill_at(folder, 4, tmp_path / "log")
     done = stage(folder, MODULE)
     resumed = re.search(r"resuming from checkpoint-(\d+)", done.stdout)
     assert resumed and int(resumed.group(1)) >= 4
