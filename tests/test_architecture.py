@@ -14,8 +14,9 @@ from tests.tiny import REPOSITORY
 # Rooms of components/ from the ground up; a room imports only from floors below its own, or itself.
 FLOORS: list[set[str]] = [
     {"diagnosis", "params", "tracking", "storage"},
-    {"annotation", "degradations", "reasoner", "photos"},
-    {"restorer", "synthesis"},
+    {"annotation", "degradations", "photos"},
+    {"synthesis"},
+    {"reasoner", "restorer"},
     {"refinement", "inference"},
     {"serving", "evaluation"},
     {"promotion"},

@@ -23,17 +23,24 @@ def diagnose(
 
     `severities` (7, order of TYPES, 0 = absent) and `recipe` as the pair shards hold them; `name` picks the wording.
     """
+    told = facts(degraded, recipe, severities, scene, objects)
+    # the order in which nature applied them: air, lens, sensor, codec
+    order = [kind for kind in dict.fromkeys(step["type"] for step in recipe) if kind in told.findings]
+    reasoning = think(degraded, told.evidence, told.findings, order, scene, objects, wording.Voice(name))
+    return told.model_copy(update={"reasoning": reasoning})
+
+
+def facts(
+    degraded: np.ndarray, recipe: list[dict], severities: list[float], scene: str, objects: list[str]
+) -> Diagnosis:
+    """What `diagnose` knows, before it is put into words."""
     steps = {step["type"]: step for step in recipe}
     findings = {
         kind: Finding(severity=float(value), factors=steps[kind]["factors"])
         for kind, value in zip(TYPES, severities, strict=True)
         if value >= 1
     }
-    measured = evidence.measure(degraded)
-    # the order in which nature applied them: air, lens, sensor, codec
-    order = [kind for kind in steps if kind in findings]
-    reasoning = think(degraded, measured, findings, order, scene, objects, wording.Voice(name))
-    return Diagnosis(reasoning=reasoning, evidence=measured, findings=findings, scene=scene, objects=objects)
+    return Diagnosis(evidence=evidence.measure(degraded), findings=findings, scene=scene, objects=objects)
 
 
 def think(

@@ -21,6 +21,8 @@ NOTHING = "nothing"
 OBJECT_SLOTS = 3
 VERDICTS = ("clean", "degraded")
 THOUGHT, FINDINGS, FACTORS_BLOCK = 0, 1, 2
+# the words that open the second and the third block
+BLOCK_WORDS = ("; findings", "; factors")
 PROMPT_WORDS = "diagnose this photo"
 
 # Physical factors as digits 0..9: (low, high, logarithmic); the ranges span what the degradations produce.
@@ -99,12 +101,17 @@ class Layout:
         ids += _encode(tokenizer, "<|im_start|>") + _encode(tokenizer, "assistant")
         self.answer_start = len(ids)
         positions = []
+        # where each block begins, and the end of the last
+        self.starts = [self.answer_start]
         for piece in self.pieces:
+            if piece in BLOCK_WORDS:
+                self.starts.append(len(ids))
             if isinstance(piece, Slot):
                 positions.append(len(ids))
                 ids.append(self.blank)
             else:
                 ids += _encode(tokenizer, piece)
+        self.starts.append(len(ids))
         ids += _encode(tokenizer, "<|im_end|>")
         self.template = torch.tensor(ids)
         self.positions = torch.tensor(positions)
@@ -112,6 +119,7 @@ class Layout:
         self.options = [torch.tensor(_tell_apart(tokenizer, slot)) for slot in self.slots]
         self.index = {slot.name: i for i, slot in enumerate(self.slots)}
         self.findings = torch.tensor([self.index[kind] for kind in TYPES])
+        self.digits = self.options[int(self.findings[0])]
 
     def levels(self, diagnosis: Diagnosis) -> list[float]:
         """Per slot the true option as a number (fractions lie between two digits); -1 where nothing is asked."""
@@ -171,10 +179,10 @@ def _pieces(objects: list[str]) -> list[str | Slot]:
     pieces.append("; evidence")
     for name in EVIDENCE:
         pieces += [name, Slot(f"evidence.{name}", DIGITS, THOUGHT)]
-    pieces += ["; findings", "overall", Slot("overall", VERDICTS, FINDINGS)]
+    pieces += [BLOCK_WORDS[0], "overall", Slot("overall", VERDICTS, FINDINGS)]
     for kind in TYPES:
         pieces += [kind, Slot(kind, DIGITS, FINDINGS)]
-    pieces.append("; factors")
+    pieces.append(BLOCK_WORDS[1])
     for owner, name in FACTOR_SCALES:
         pieces += [f"{owner} {name}", Slot(f"{owner}.{name}", DIGITS, FACTORS_BLOCK)]
     pieces += ["blur kind", Slot("blur.kind", BLUR_KINDS, FACTORS_BLOCK)]

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 
 from components import storage
-from components.annotation.annotate import diagnose_recipe
+from components.annotation import recipe
 from components.diagnosis import Diagnosis
 from components.reasoner import gauges, pictures
 from components.reasoner.answer import Layout, sequence
+from components.reasoner.config import ReasonerParams
 from components.reasoner.model import Sight
 from components.synthesis.fresh import FreshPairs
 
@@ -65,16 +66,31 @@ class Annotated:
 
 
 class Unseen:
-    """Pictures degraded anew for every sample, under the recipe teacher's diagnoses."""
+    """Pictures degraded anew for every sample; the recipe tells what is wrong, and no words are needed for that."""
 
     def __init__(self, fresh: FreshPairs) -> None:
         self.fresh = fresh
 
     def take(self, numbers: list[int]) -> list[Told]:
         return [
-            (f.degraded, diagnose_recipe(f.degraded, f.recipe, f.severities, f.scene, f.objects))
+            (f.degraded, recipe.facts(f.degraded, f.recipe, f.severities, f.scene, f.objects))
             for f in self.fresh.make(numbers)
         ]
+
+
+def training_samples(
+    images: list[np.ndarray],
+    diagnoses: list[Diagnosis],
+    config: ReasonerParams,
+    layout: Layout,
+    sight: Sight,
+    length: int,
+) -> Samples:
+    """The first `length` samples of a training: annotated pairs and, for `fresh_share` of them, unseen pictures."""
+    unseen = Unseen(FreshPairs(config.seed)) if config.fresh_share else None
+    return Samples(
+        Annotated(images, diagnoses, config.seed), unseen, config.fresh_share, layout, sight, length, config.seed
+    )
 
 
 class Samples(torch.utils.data.Dataset):

@@ -17,16 +17,16 @@ SLOT_WEIGHTS = {True: 10.0, False: 0.5}
 
 
 class AnswerLoss:
-    """Weighted mean over the asked slots of -log p(true token), for batches of `components.reasoner.data`."""
+    """Weighted -log p(true token) of the asked slots, for batches of `components.reasoner.data`."""
 
     def __init__(self, layout: Layout, sight: Sight, positions: Tensor) -> None:
         self.layout, self.positions = layout, positions
         self.grid = torch.tensor(sight.grid)
         self.weights = torch.tensor([SLOT_WEIGHTS[slot.block == FINDINGS] for slot in layout.slots])
 
-    def __call__(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
-        """(loss, the model's output) of a batch with `thumbnail`, `gauges`, `crop`, `input_ids` and `chosen`."""
-        ids, chosen = batch["input_ids"], batch["chosen"]
+    def answers(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Logits (B, S, vocabulary) of the slots of a batch with `thumbnail`, `gauges`, `crop` and `input_ids`."""
+        ids = batch["input_ids"]
         patches = pictures.look(pictures.Views(batch["thumbnail"], batch["gauges"], batch["crop"]))
         output = model(
             input_ids=ids,
@@ -35,13 +35,16 @@ class AnswerLoss:
             position_ids=self.positions.expand(3, len(ids), -1).to(ids.device),
             logits_to_keep=self.layout.positions.to(ids.device) - 1,
         )
-        return self.of(output.logits.float(), chosen), output
+        return output.logits.float()
 
-    def of(self, logits: Tensor, chosen: Tensor) -> Tensor:
-        """The loss of logits (B, S, vocabulary) for the options chosen (B, S), -1 where nothing is asked."""
+    def parts(self, logits: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The weighted sum over the asked slots, and the sum of their weights: the loss is the one by the other.
+
+        logits (B, S, vocabulary); chosen (B, S), the number of the true option, -1 where nothing is asked.
+        """
         targets = torch.stack(
             [self.layout.options[s].to(chosen.device)[chosen[:, s].clamp(min=0)] for s in range(chosen.shape[1])], 1
         )
         losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
         weights = (chosen >= 0) * self.weights.to(chosen.device)
-        return (losses * weights).sum() / weights.sum()
+        return (losses * weights).sum(), weights.sum()

@@ -182,7 +182,8 @@ def views_at(image: torch.Tensor, corners: list[tuple[int, int]], thumbnail_px: 
 def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> Views:
     """Up to `views` views of a photo (H, W, 3) uint8 of any size."""
     whole = at_least(to_tensor(image), crop_px)
-    return views_at(whole, view_corners(*whole.shape[-2:], crop_px, views), thumbnail_px, crop_px)
+    corners = view_corners(whole.shape[-2], whole.shape[-1], crop_px, views)
+    return views_at(whole, corners, thumbnail_px, crop_px)
 
 
 def shrunk(image: torch.Tensor, size: int) -> torch.Tensor:

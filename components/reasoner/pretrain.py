@@ -26,7 +26,6 @@ from components.reasoner.calibrate import calibrate
 from components.reasoner.config import ReasonerParams
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
-from components.synthesis.fresh import FreshPairs
 
 SAVE_EVERY_S, LOG_EVERY = 300, 50
 STATE = "state.pt"
@@ -45,12 +44,8 @@ def train(config: ReasonerParams, folder: Path, minutes: float, device: str, wor
     images, diagnoses = data.load_split("train")
     model, tokenizer, sight = models.build(config, data.object_vocabulary(diagnoses, config.object_vocabulary))
     layout = sight.layout(tokenizer)
-    unseen = data.Unseen(FreshPairs(config.seed)) if config.fresh_share else None
     size = config.batch_size * config.gradient_accumulation
-    samples = data.Samples(
-        data.Annotated(images, diagnoses, config.seed), unseen, config.fresh_share, layout, sight,
-        config.steps * size, config.seed,
-    )  # fmt: skip
+    samples = data.training_samples(images, diagnoses, config, layout, sight, config.steps * size)
     objective = AnswerLoss(layout, sight, models.position_ids(model, layout, sight.grid))
     model.to(device).train()
     optimisers = build_optimisers(model, config.learning_rate)
@@ -66,7 +61,8 @@ def train(config: ReasonerParams, folder: Path, minutes: float, device: str, wor
             group["lr"] = learning_rate(config, step)
         batch = {name: field.to(device) for name, field in next(batches).items()}
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
-            loss, _ = objective(model, batch)
+            total, weight = objective.parts(objective.answers(model, batch), batch["chosen"])
+            loss = total / weight
         model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -95,7 +91,8 @@ def build_optimisers(model, rate: float) -> list[torch.optim.Optimizer]:
 
     From nothing Muon learns several times as much from a picture as AdamW alone (docs/experiments.md).
     """
-    matrices, rest = [], []
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, weight in model.named_parameters():
         (matrices if weight.ndim == 2 and "embed" not in name and "lm_head" not in name else rest).append(weight)
     return [

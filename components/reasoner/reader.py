@@ -7,15 +7,17 @@ Reasoner("models/reasoner").diagnose([photo])        # photo: (H, W, 3) uint8
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from components.diagnosis import BLUR_KINDS, TYPES, Diagnosis, Finding, narrate
 from components.reasoner import model as models
-from components.reasoner import pictures
+from components.reasoner import pictures, speed
 from components.reasoner.answer import (
     FACTOR_SCALES,
     FACTORS_BLOCK,
@@ -45,12 +47,28 @@ class Reading:
     embedding: torch.Tensor
 
 
-@dataclass
-class Sighted:
-    """Vision features of all views in groups of VIEWS_PER_PASS, and the photo (V,) that each view belongs to."""
+def expected_severities(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Presence in [0, 1] and expected severity where present (1..100), (B, 7) each, of digits (B, 7, 10)."""
+    levels = torch.arange(1, LEVELS + 1)
+    presence = 1 - table[..., 0]
+    expected = (table[..., 1:] * level_severity(levels.float())).sum(-1) / presence.clamp(min=1e-6)
+    return presence, expected.clamp(1, 100)
 
-    owner: torch.Tensor
-    seen: list
+
+def _owners(views: list[pictures.Views]) -> torch.Tensor:
+    """(V,) the photo that each view belongs to."""
+    return torch.cat([torch.full((len(own),), number) for number, own in enumerate(views)])
+
+
+def _passes(views: list[pictures.Views]) -> Iterator[tuple[slice, pictures.Views]]:
+    """Whole photos in groups of about VIEWS_PER_PASS views: which of all views, and these joined."""
+    start, group = 0, []
+    for number, own in enumerate(views):
+        group.append(own)
+        held = sum(len(one) for one in group)
+        if held >= VIEWS_PER_PASS or number == len(views) - 1:
+            yield slice(start, start + held), pictures.Views.joined(group)
+            start, group = start + held, []
 
 
 class Reasoner:
@@ -58,74 +76,79 @@ class Reasoner:
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         self.model, self.tokenizer, self.sight = models.load(folder, device)
+        if device == "cpu":
+            speed.quicken(self.model)
         self.device = device
         self.layout = self.sight.layout(self.tokenizer)
-        self.positions = models.position_ids(self.model, self.layout, self.sight.grid)
+        self.positions = models.position_ids(self.model, self.layout, self.sight.grid).to(device)
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
         # the least probability of "degraded" with which a photo counts as degraded at all
         self.clean_gate: float = calibration.get("clean_gate", 0.5)
 
-    @torch.inference_mode()
-    def _see(self, views: list[pictures.Views]) -> Sighted:
-        """Run the vision tower over all views of B photos, once for every pass that follows."""
-        owner = torch.cat([torch.full((len(own),), i) for i, own in enumerate(views)])
-        joined = pictures.Views.joined(views)
-        seen = []
-        for start in range(0, len(joined), VIEWS_PER_PASS):
-            patches = pictures.look(joined[start : start + VIEWS_PER_PASS])
-            grid = torch.tensor(self.sight.grid).repeat(len(patches), 1)
-            seen.append(
-                self.model.model.get_image_features(
-                    patches.flatten(0, 1).to(self.device), grid.to(self.device), return_dict=True
-                )
-            )
-        return Sighted(owner, seen)
-
-    @torch.inference_mode()
-    def _read(self, sighted: Sighted, ids: torch.Tensor) -> Reading:
-        """One teacher-forced pass; ids (B, L) holds what was decided so far for each photo."""
-        count = len(ids)
-        slots = [torch.zeros(count, len(options)) for options in self.layout.options]
-        embedding = torch.zeros(count, self.model.config.text_config.hidden_size)
-        share = 1 / torch.bincount(sighted.owner, minlength=count).float()
-        for number, features in enumerate(sighted.seen):
-            owner = sighted.owner[number * VIEWS_PER_PASS : (number + 1) * VIEWS_PER_PASS]
-            hidden = self.model.model(
-                input_ids=ids[owner].to(self.device),
-                mm_encoder_outputs={"image": features},
-                position_ids=self.positions.expand(3, len(owner), -1).to(self.device),
-            )[0]
-            weight = share[owner][:, None]
-            logits = self.model.lm_head(hidden[:, self.layout.positions - 1]).float().cpu()
-            for slot, options in enumerate(self.layout.options):
-                slots[slot].index_add_(0, owner, logits[:, slot, options].softmax(-1) * weight)
-            findings = self.layout.positions[self.layout.findings] - 1
-            embedding.index_add_(0, owner, hidden[:, findings].mean(1).float().cpu() * weight)
-        return Reading(slots, embedding)
-
-    def _views(self, images: list[np.ndarray]) -> list[pictures.Views]:
+    def views(self, images: list[np.ndarray]) -> list[pictures.Views]:
+        """What is looked at of each photo (H, W, 3) uint8 of any size."""
         sight = self.sight
         return [pictures.views_of(image, sight.thumbnail_px, sight.crop_px, sight.views) for image in images]
 
     def read(self, images: list[np.ndarray]) -> Reading:
-        """Three passes, one a block: each sees what the blocks before it decided."""
-        sighted = self._see(self._views(images))
-        ids = self.layout.template.repeat(len(images), 1)
-        decided: Reading | None = None
+        """Decode the answers: structure is given, values are decoded block by block, greedily.
+
+        The keys and values of what went before are kept: the prompt with its pictures is run once, each block once
+        with its slots blank, and once more, decided, together with the blank slots of the next.
+        """
+        views = self.views(images)
+        owner = _owners(views)
+        reading = Reading(
+            [torch.zeros(len(images), len(options)) for options in self.layout.options],
+            torch.zeros(len(images), self.model.config.text_config.hidden_size),
+        )
+        for photos, seen in _passes(views):
+            self._decode(reading, owner[photos], seen)
+        return reading
+
+    @torch.inference_mode()
+    def _decode(self, reading: Reading, owner: torch.Tensor, views: pictures.Views) -> None:
+        """Decode some photos with all their views, into their rows of `reading`; owner (V,) is the row of each view."""
+        layout = self.layout
+        ids = layout.template.repeat(len(owner), 1)
+        weight = 1 / torch.bincount(owner)[owner].float()[:, None]
+        cache = DynamicCache(config=self.model.config.text_config)
+        self._run(ids, 0, layout.starts[THOUGHT], cache, self._sight(views))
         for block in (THOUGHT, FINDINGS, FACTORS_BLOCK):
-            reading = self._read(sighted, ids)
-            if decided is None:
-                decided = reading
-            for slot in torch.nonzero(self.layout.blocks == block).flatten().tolist():
-                decided.probabilities[slot] = reading.probabilities[slot]
+            begin = layout.starts[max(THOUGHT, block - 1)]
+            if cache.get_seq_length() > begin:
+                cache.crop(begin - cache.get_seq_length())
+            hidden = self._run(ids, begin, layout.starts[block + 1], cache, None)
+            slots = torch.nonzero(layout.blocks == block).flatten().tolist()
+            logits = self.model.lm_head(hidden[:, layout.positions[slots] - 1 - begin]).float().cpu()
+            for place, slot in enumerate(slots):
+                options = layout.options[slot]
+                reading.probabilities[slot].index_add_(0, owner, logits[:, place, options].softmax(-1) * weight)
                 best = reading.probabilities[slot].argmax(-1)
-                ids[:, self.layout.positions[slot]] = self.layout.options[slot][best]
+                ids[:, layout.positions[slot]] = options[best][owner]
             if block == FINDINGS:
-                decided.embedding = reading.embedding
-        assert decided is not None
-        return decided
+                places = layout.positions[layout.findings] - 1 - begin
+                reading.embedding.index_add_(0, owner, hidden[:, places].mean(1).float().cpu() * weight)
+
+    def _sight(self, views: pictures.Views):
+        """The vision tower's features of views."""
+        patches = pictures.look(views)
+        grid = torch.tensor(self.sight.grid).repeat(len(patches), 1)
+        return self.model.model.get_image_features(
+            patches.flatten(0, 1).to(self.device), grid.to(self.device), return_dict=True
+        )
+
+    def _run(self, ids: torch.Tensor, begin: int, end: int, cache: DynamicCache | None, features) -> torch.Tensor:
+        """Hidden states (V, end - begin, D) of positions begin..end of sequences (V, L), given what is in the cache."""
+        return self.model.model(
+            input_ids=ids[:, begin:end].to(self.device),
+            mm_encoder_outputs=None if features is None else {"image": features},
+            position_ids=self.positions[..., begin:end].expand(3, len(ids), -1),
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )[0]
 
     def score_severities(self, images: list[np.ndarray] | torch.Tensor) -> torch.Tensor:
         """(B, 7) expected severity in [0, 100] per type, absent counted as 0; one pass over all views.
@@ -135,17 +158,22 @@ class Reasoner:
         if isinstance(images, torch.Tensor):
             eight_bit = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
             images = list(eight_bit.cpu().numpy())
-        reading = self._read(self._see(self._views(images)), self.layout.template.repeat(len(images), 1))
-        presence, severity = self.severities(reading)
+        views = self.views(images)
+        owner = _owners(views)
+        table = torch.zeros(len(images), len(TYPES), LEVELS + 1)
+        with torch.inference_mode():
+            for photos, seen in _passes(views):
+                ids = self.layout.template.repeat(len(seen), 1)
+                hidden = self._run(ids, 0, self.layout.starts[FACTORS_BLOCK], None, self._sight(seen))
+                places = self.layout.positions[self.layout.findings]
+                logits = self.model.lm_head(hidden[:, places - 1])[..., self.layout.digits].float().cpu()
+                table.index_add_(0, owner[photos], logits.softmax(-1))
+        presence, severity = expected_severities(table / torch.bincount(owner)[:, None, None])
         return presence * severity
 
     def severities(self, reading: Reading) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 7) probability of presence, and (B, 7) expected severity where present (1..100)."""
-        levels = torch.arange(1, LEVELS + 1)
-        table = torch.stack([reading.probabilities[i] for i in self.layout.findings.tolist()], 1)
-        presence = 1 - table[..., 0]
-        expected = (table[..., 1:] * level_severity(levels.float())).sum(-1) / presence.clamp(min=1e-6)
-        return presence, expected.clamp(1, 100)
+        return expected_severities(torch.stack([reading.probabilities[i] for i in self.layout.findings.tolist()], 1))
 
     def degraded(self, reading: Reading) -> torch.Tensor:
         """(B,) in [0, 1]: how surely anything at all is wrong with the photo.

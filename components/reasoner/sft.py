@@ -16,24 +16,21 @@ import sys
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from components import params, storage, tracking
-from components.reasoner import checkpoints, data, pictures, validation
+from components.reasoner import checkpoints, data, speed, validation
 from components.reasoner import model as models
-from components.reasoner.answer import FINDINGS
 from components.reasoner.calibrate import calibrate
 from components.reasoner.config import ReasonerParams, samples_per_process
+from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
 
-# findings are what restorer and reward rely on; the rest supports them
-SLOT_WEIGHTS = {True: 3.0, False: 1.0}
 LOG_EVERY = 10
 METRICS = "metrics.json"
 # what decides about the thresholds: when it changes, the last checkpoint is calibrated again, not trained again
-CALIBRATED_BY = ("calibrate.py", "reader.py", "pictures.py", "answer.py")
+CALIBRATED_BY = ("calibrate.py", "reader.py", "pictures.py", "gauges.py", "gauges.json", "answer.py")
 
 
 def deepspeed_config(config: ReasonerParams) -> dict:
@@ -52,10 +49,9 @@ def deepspeed_config(config: ReasonerParams) -> dict:
 class AnswerTrainer(Trainer):
     """A Trainer whose loss is the weighted cross-entropy of the answer's slots, samples in their own order."""
 
-    def __init__(self, *args, layout, sight, positions, watched, **kwargs) -> None:
+    def __init__(self, *args, objective: AnswerLoss, watched: validation.ValidationSamples, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.layout, self.sight, self.positions, self.watched = layout, sight, positions, watched
-        self.weights = torch.tensor([SLOT_WEIGHTS[slot.block == FINDINGS] for slot in layout.slots])
+        self.objective, self.watched = objective, watched
 
     def _get_train_sampler(self, *args):
         # Batches are dealt out in turn, one to each process: together the processes see consecutive samples, those
@@ -64,36 +60,9 @@ class AnswerTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """This process's part of the loss; the mean over the processes is the loss of their samples together."""
-        logits, chosen = self.answers(model, inputs), inputs["chosen"]
-        loss, weight = self.answer_loss(logits, chosen)
+        loss, weight = self.objective.parts(self.objective.answers(model, inputs), inputs["chosen"])
         # processes differ in how many slots are asked: each part counts by the weight of all
         return loss / (self.over_processes(weight.clone()) / self.args.world_size)
-
-    def answers(self, model, inputs) -> torch.Tensor:
-        """Logits (B, S, vocabulary) of the slots."""
-        ids = inputs["input_ids"]
-        count = len(ids)
-        patches = pictures.look(inputs["thumbnail"], inputs["crop"])
-        output = model(
-            input_ids=ids,
-            pixel_values=patches.flatten(0, 1),
-            image_grid_thw=torch.tensor(self.sight.grid, device=ids.device).repeat(count, 1),
-            position_ids=self.positions.expand(3, count, -1).to(ids.device),
-            logits_to_keep=self.layout.positions.to(ids.device) - 1,
-        )
-        return output.logits.float()
-
-    def answer_loss(self, logits: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sum over the asked slots of weighted -log p(true token), and the sum of their weights.
-
-        logits (B, S, vocabulary); chosen (B, S), -1 where nothing is asked.
-        """
-        targets = torch.stack(
-            [self.layout.options[s].to(chosen.device)[chosen[:, s].clamp(min=0)] for s in range(chosen.shape[1])], 1
-        )
-        losses = F.cross_entropy(logits.transpose(1, 2), targets, reduction="none")
-        weights = (chosen >= 0) * self.weights.to(chosen.device)
-        return (losses * weights).sum(), weights.sum()
 
     def over_processes(self, value: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes, in place."""
@@ -111,7 +80,7 @@ class AnswerTrainer(Trainer):
         for batch in validation.share(self.watched, size, rank, self.args.world_size):
             inputs = self._prepare_inputs(batch)
             with self.compute_loss_context_manager():
-                total += torch.stack(self.answer_loss(self.answers(model, inputs), inputs["chosen"]))
+                total += torch.stack(self.objective.parts(self.objective.answers(model, inputs), inputs["chosen"]))
         loss, weight = self.over_processes(total).tolist()
         model.train()
         metrics = {"eval_loss": loss / weight}
@@ -240,9 +209,11 @@ def train(folder: Path, config: ReasonerParams, processes: int) -> None:
     unsaid = [name for name in objects if name not in sight.objects]
     if unsaid:
         print_once(f"reasoner: {config.base} has no words of its own for {', '.join(unsaid)}", flush=True)
+    if not torch.cuda.is_available():
+        speed.quicken(model)
     layout = sight.layout(tokenizer)
     total = config.steps * config.batch_size * config.gradient_accumulation
-    samples = data.Samples(images, diagnoses, layout, sight, total, config.seed)
+    samples = data.training_samples(images, diagnoses, config, layout, sight, total)
     val_images, val_diagnoses = data.load_split("val")
     watched = validation.ValidationSamples(val_images, val_diagnoses, layout, sight, config.seed)
     with tracking.stage_run("train_reasoner", config.model_dump(), keep_checkpoints=config.keep_checkpoints) as run:
@@ -251,9 +222,7 @@ def train(folder: Path, config: ReasonerParams, processes: int) -> None:
             args=arguments,
             train_dataset=samples,
             callbacks=[Journal(run, folder, config.keep_checkpoints)],
-            layout=layout,
-            sight=sight,
-            positions=models.position_ids(model, layout, sight.grid),
+            objective=AnswerLoss(layout, sight, models.position_ids(model, layout, sight.grid)),
             watched=watched,
         )
         if checkpoint:

@@ -45,6 +45,6 @@ def _attend(self, hidden_states: Tensor, cu_seqlens: Tensor, position_embeddings
         own = (
             states[:, rows.flatten()].unflatten(1, rows.shape).transpose(2, 3)
         )  # (3, pictures, heads, length, head_dim)
-        done = F.scaled_dot_product_attention(*own.unbind(0), scale=self.scaling)
+        done = F.scaled_dot_product_attention(own[0], own[1], own[2], scale=self.scaling)
         out = out.index_copy(0, rows.flatten(), done.transpose(1, 2).flatten(0, 1))
     return self.proj(out.flatten(1))

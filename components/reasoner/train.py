@@ -48,12 +48,21 @@ def launch_environment(config: ReasonerParams) -> dict[str, str]:
     return environment
 
 
+def learnt_from(config: ReasonerParams) -> tuple[dict, list[str]]:
+    """The parameters and files that decide what the training gives; test photos are none of its business."""
+    parameters, files = config.what_it_learns(), storage.training_shards("data/pairs", "data/annotations")
+    if config.fresh_share:
+        parameters["synthesize"] = params.read_file().get("synthesize")
+        files += [str(path) for path in storage.shard_paths("data/clean", "train")]
+    if Path(config.base).is_dir():
+        files.append(config.base)
+    return parameters, files
+
+
 def main() -> None:
     config = params.load("reasoner", ReasonerParams)
     samples_per_process(config, count_processes(config))
-    folder = Path("work/reasoner") / storage.digest_inputs(
-        config.what_it_learns(), storage.training_shards("data/pairs", "data/annotations")
-    )
+    folder = Path("work/reasoner") / storage.digest_inputs(*learnt_from(config))
     with storage.only_one(folder) as lock:
         if not final(folder).exists():
             argv, environment = launch_argv(config, folder), launch_environment(config)

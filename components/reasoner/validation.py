@@ -24,7 +24,8 @@ NOTHING_REVEALED = 0
 class ValidationSamples(torch.utils.data.Dataset):
     """Up to MOST_PAIRS pairs, evenly spread over the split; the centre view of each, unmirrored.
 
-    An item is as one of training: `thumbnail` (6, t, t), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
+    An item is as one of training: `thumbnail` (6, t, t), `gauges` (BARS,), `crop` (3, c, c), `input_ids` (L,),
+    `chosen` (S,).
     """
 
     def __init__(
@@ -40,10 +41,11 @@ class ValidationSamples(torch.utils.data.Dataset):
         return len(self.images)
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        thumbnails, crops = pictures.views_of(self.images[number], self.sight.thumbnail_px, self.sight.crop_px, 1)
+        views = pictures.views_of(self.images[number], self.sight.thumbnail_px, self.sight.crop_px, 1)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         ids, chosen = sequence(self.layout, self.levels[number], NOTHING_REVEALED, generator)
-        return {"thumbnail": thumbnails[0], "crop": crops[0], "input_ids": ids, "chosen": chosen}
+        seen = {"thumbnail": views.thumbnails[0], "gauges": views.gauges[0], "crop": views.crops[0]}
+        return {**seen, "input_ids": ids, "chosen": chosen}
 
 
 def share(samples: ValidationSamples, size: int, rank: int, processes: int) -> Iterator[dict[str, torch.Tensor]]:
