@@ -96,7 +96,8 @@ def training_samples(
 class Samples(torch.utils.data.Dataset):
     """Sample i of the whole training, whatever was drawn before: resuming continues the same sequence.
 
-    An item holds `thumbnail` (6, t, t), `gauges` (BARS,), `crop` (3, c, c), `input_ids` (L,), `chosen` (S,).
+    An item holds `thumbnail`, `gauges`, `crop` and `streaks` as `pictures.Views` has them, `input_ids` (L,) and
+    `chosen` (S,).
     `fresh_share` of the samples come from `unseen` (which may be None if it is 0), the others from `annotated`.
     """
 
@@ -126,8 +127,8 @@ class Samples(torch.utils.data.Dataset):
         for shape in dict.fromkeys(shapes):
             group = [sample for sample, own in zip(samples, shapes, strict=True) if own == shape]
             whole, window = (torch.stack([sample.pop(name) for sample in group]) for name in ("whole", "window"))
-            for sample, bars in zip(group, gauges.read(whole, window), strict=True):
-                sample["gauges"] = bars
+            for sample, bars, seen in zip(group, *pictures.measured(whole, window), strict=True):
+                sample["gauges"], sample["streaks"] = bars, seen
         return samples
 
     def _view(self, degraded: np.ndarray, diagnosis: Diagnosis, generator: torch.Generator) -> dict[str, torch.Tensor]:

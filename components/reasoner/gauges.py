@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from components import storage
 from components.annotation.windows import most_near
+from components.reasoner import streaks
 
 SCALE = Path(__file__).with_name("gauges.json")
 WINDOW = 192  # px: gauges look at one window of native resolution, and at the whole photo shrunk to it
@@ -30,6 +31,7 @@ SAMPLED = 64  # quantiles are taken over at most SAMPLED^2 pixels
 PER_PASS = 4  # pictures measured at once: more do not fit the processor's cache
 SCALES = (1, 2, 4, 8)
 KNOTS, LEAST_STEP = 9, 1e-4
+CELL = 24  # px
 
 
 def chart(values: Tensor) -> Tensor:
@@ -40,11 +42,14 @@ def chart(values: Tensor) -> Tensor:
     return rows.reshape(len(values), 1, 2 * BAR_PX, BARS // 2).expand(-1, 3, -1, -1)
 
 
-def read(whole: Tensor, window: Tensor) -> Tensor:
-    """(B, BARS) in [0, 1] of whole photos shrunk (B, 3, h, w) and native windows (B, 3, H, W), both in [0, 1]."""
+def read(whole: Tensor, window: Tensor, found: Tensor) -> Tensor:
+    """(B, BARS) in [0, 1] of native windows (B, 3, H, W) and the whole photos (B or 1, 3, h, w), all in [0, 1].
+
+    `found` is what `streaks.find` found in the windows.
+    """
     names, knots = scale()
-    raw = measure(whole, window)
-    table = torch.stack([raw[name] for name in names], 1)[..., None]
+    raw = measure(whole, window, found)
+    table = torch.stack([raw[name].expand(len(window)) for name in names], 1)[..., None]
     low, high = knots[:, :-1].to(table.device), knots[:, 1:].to(table.device)
     return F.pad(((table - low) / (high - low)).clamp(0, 1).mean(-1), (0, BARS - len(names)))
 
@@ -56,17 +61,11 @@ def scale() -> tuple[list[str], Tensor]:
     return list(table), torch.tensor(list(table.values()))
 
 
-def measure(whole: Tensor, window: Tensor) -> dict[str, Tensor]:
-    """The raw gauges by name, (B,) each, of B windows and as many whole photos, or one."""
-    tones, structure = (
-        [gauge(pictures[i : i + PER_PASS]) for i in range(0, len(pictures), PER_PASS)]
-        for gauge, pictures in ((_tones, whole), (_structure, window))
-    )
-    out = {name: torch.cat([piece[name] for piece in tones]) for name in tones[0]}
-    if len(whole) != len(window):
-        # several windows of one photo
-        out = {name: value.expand(len(window)) for name, value in out.items()}
-    return out | {name: torch.cat([piece[name] for piece in structure]) for name in structure[0]}
+def measure(whole: Tensor, window: Tensor, found: Tensor) -> dict[str, Tensor]:
+    """The raw gauges by name, (B,) or (1,) each."""
+    out = _tones(whole) | _structure(window)
+    _falling(out, found)
+    return out
 
 
 def _tones(rgb: Tensor) -> dict[str, Tensor]:
@@ -96,7 +95,7 @@ def _structure(rgb: Tensor) -> dict[str, Tensor]:
         small = rgb if scale == 1 else F.avg_pool2d(rgb, scale)
         measured: dict[str, Tensor] = {}
         # what is left at an eighth of the size tells how much a wide blur took
-        for gauge in (_grain, _edges, _hats, _ridges) if scale < SCALES[-1] else (_edges,):
+        for gauge in (_steepness, _directions, _grain, _hats, _ridges) if scale < SCALES[-1] else (_steepness,):
             gauge(measured, small)
         out |= {f"{name}/{scale}": value for name, value in measured.items()}
     _codec(out, rgb)
@@ -121,22 +120,24 @@ def _grain(out: dict[str, Tensor], rgb: Tensor) -> None:
     out["detail"] = _log(fields[:, 0].square().mean((1, 2)).sqrt())
 
 
-def _edges(out: dict[str, Tensor], rgb: Tensor) -> None:
-    """Gradient energy by direction, its kurtosis, and how steep edges are for their height."""
+def _directions(out: dict[str, Tensor], rgb: Tensor) -> None:
+    """Gradient energy by direction, and its kurtosis: few strong edges, or small ones everywhere."""
     grey = rgb.mean(1, keepdim=True)
-    dx, dy = grey[..., 1:] - grey[..., :-1], grey[..., 1:, :] - grey[..., :-1, :]
-    xx, yy = dx.square(), dy.square()
-    across, down = xx.mean((1, 2, 3)), yy.mean((1, 2, 3))
-    falling = (grey[..., 1:, 1:] - grey[..., :-1, :-1]).square().mean((1, 2, 3))
-    rising = (grey[..., 1:, :-1] - grey[..., :-1, 1:]).square().mean((1, 2, 3))
-    out["gradient"] = _log((across + down).sqrt())
+    xx, yy = (grey[..., 1:] - grey[..., :-1]).square(), (grey[..., 1:, :] - grey[..., :-1, :]).square()
+    across, down = _mean(xx), _mean(yy)
+    falling = _mean((grey[..., 1:, 1:] - grey[..., :-1, :-1]).square())
+    rising = _mean((grey[..., 1:, :-1] - grey[..., :-1, 1:]).square())
     out["across_down"] = _ratio(across, down, 1e-6)
     out["falling_rising"] = _ratio(falling, rising, 1e-6)
-    out["kurtosis"] = (
-        (xx.square().mean((1, 2, 3)) / (across.square() + 1e-9) + yy.square().mean((1, 2, 3)) / (down.square() + 1e-9))
-        .clamp(min=1)
-        .log()
-    )
+    peaked = _mean(xx.square()) / (across.square() + 1e-9) + _mean(yy.square()) / (down.square() + 1e-9)
+    out["kurtosis"] = peaked.clamp(min=1).log()
+
+
+def _steepness(out: dict[str, Tensor], rgb: Tensor) -> None:
+    """Gradient energy, and how steep edges are for their height: the blurred ones are not."""
+    grey = rgb.mean(1, keepdim=True)
+    dx, dy = grey[..., 1:] - grey[..., :-1], grey[..., 1:, :] - grey[..., :-1, :]
+    out["gradient"] = _log((_mean(dx.square()) + _mean(dy.square())).sqrt())
     span = most_near(grey, NEAR) + most_near(-grey, NEAR)
     steep = most_near(F.pad(dx.abs(), (0, 1, 0, 0)) + F.pad(dy.abs(), (0, 0, 0, 1)), NEAR) / (span + 0.02)
     step = max(1, grey.shape[-1] // SAMPLED)
@@ -185,9 +186,32 @@ def _ridges(out: dict[str, Tensor], rgb: Tensor) -> None:
         total[name] = weight.mean((1, 2, 3)).sqrt()
         share = weight / (weight.sum((1, 2, 3), keepdim=True) + 1e-9)
         c, s = sign * cosine, sign * sine
-        for moment, field in (("cos2", c), ("sin2", s), ("cos4", c * c - s * s), ("sin4", 2 * c * s)):
+        for moment, field in (("cos2", c), ("sin2", s)):
             out[f"ridge_{name}_{moment}"] = (share * field).sum((1, 2, 3))
     out["ridge_bright"], out["ridge_ratio"] = _log(total["bright"]), _ratio(total["bright"], total["dark"], 1e-4)
+
+
+def _falling(out: dict[str, Tensor], found: Tensor) -> None:
+    """Rain and snow: bright lines against dark ones and against spots, over all and in cells of 24 px.
+
+    Texture fills some cells with lines of both kinds; what falls adds bright ones to all.
+    """
+    energies, fourth = found.square(), found.square().square()
+    bright, dark, spots = (_mean(energies[:, i : i + 1]) for i in range(3))
+    out["streaks_bright"], out["streaks_ratio"] = _log(bright.sqrt()), _ratio(bright, dark, 1e-6)
+    out["streaks_spots"], out["streaks_spotted"] = _log(spots.sqrt()), _ratio(spots, bright, 1e-6)
+    peaks = [_mean(fourth[:, i : i + 1]) for i in range(3)]
+    out["streaks_peaks"], out["streaks_spot_peaks"] = _ratio(peaks[0], peaks[1], 1e-9), (peaks[2] + 1e-9).log10()
+    out["streaks_mean"] = _log(_mean(found[:, :1]))
+    out["streaks_mean_ratio"] = _ratio(_mean(found[:, :1]), _mean(found[:, 1:2]), 1e-6)
+    cells = F.avg_pool2d(energies, CELL)
+    for name, above, below, shares in (
+        ("streaks_cells", cells[:, 0], cells[:, 1], (0.25, 0.5, 0.75, 0.9)),
+        ("streaks_spot_cells", cells[:, 2], cells[:, 0], (0.5, 0.75, 0.9)),
+    ):
+        ratios = _sorted(_ratio(above, below, 1e-5).flatten(1))
+        for share in shares:
+            out[f"{name}{share}"] = ratios[:, int(share * (ratios.shape[1] - 1))]
 
 
 def _codec(out: dict[str, Tensor], rgb: Tensor) -> None:
@@ -221,6 +245,11 @@ def _quantiles(out: dict[str, Tensor], name: str, field: Tensor, shares: tuple[f
         out[f"{name}{share}"] = value
 
 
+def _mean(field: Tensor) -> Tensor:
+    """(B,) of (B, 1, H, W)."""
+    return field.mean((1, 2, 3))
+
+
 def _log(value: Tensor) -> Tensor:
     return (value + 1e-4).log10()
 
@@ -231,7 +260,7 @@ def _ratio(a: Tensor, b: Tensor, least: float) -> Tensor:
 
 def fit(pictures: list[Tensor]) -> dict[str, list[float]]:
     """Per gauge KNOTS values between which equally many of the pictures (3, H, W) lie: bars are filled evenly."""
-    rows = [measure(picture[None], picture[None]) for picture in pictures]
+    rows = [measure(one[None], one[None], streaks.find(one[None])) for one in pictures]
     shares = torch.linspace(0, 1, KNOTS).clamp(0.005, 0.995)
     table: dict[str, list[float]] = {}
     for name in rows[0]:

@@ -12,6 +12,8 @@ from components.reasoner import pictures
 from components.reasoner.answer import FINDINGS, Layout
 from components.reasoner.model import Sight
 
+# the fields of a batch that are looked at, in the order of `pictures.Views`
+VIEW = ("thumbnail", "gauges", "crop", "streaks")
 # findings are what restorer and reward rely on; the rest, four times as many slots, supports them
 SLOT_WEIGHTS = {True: 10.0, False: 0.5}
 
@@ -25,9 +27,9 @@ class AnswerLoss:
         self.weights = torch.tensor([SLOT_WEIGHTS[slot.block == FINDINGS] for slot in layout.slots])
 
     def answers(self, model: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Logits (B, S, vocabulary) of the slots of a batch with `thumbnail`, `gauges`, `crop` and `input_ids`."""
+        """Logits (B, S, vocabulary) of the slots of a batch with the fields of VIEW and `input_ids`."""
         ids = batch["input_ids"]
-        patches = pictures.look(pictures.Views(batch["thumbnail"], batch["gauges"], batch["crop"]))
+        patches = pictures.look(pictures.Views(*(batch[name] for name in VIEW)))
         output = model(
             input_ids=ids,
             pixel_values=patches.flatten(0, 1),

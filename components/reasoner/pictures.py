@@ -13,11 +13,12 @@ import torch
 from torch.nn import functional as F
 
 from components.annotation.windows import mean_near, most_near
-from components.reasoner import gauges
+from components.reasoner import gauges, streaks
 
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
 GRID = 16
 NEAR = 9
+STREAKS_PX = gauges.WINDOW // streaks.CELL
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
@@ -126,14 +127,15 @@ def patchify(pictures: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Views:
-    """What the reasoner gets of V views: thumbnails (V, 6, t, t), gauges (V, BARS) and crops (V, 3, c, c) in [0, 1]."""
+    """What the reasoner gets of V views, in [0, 1].
+
+    Thumbnails (V, 6, t, t), gauges (V, BARS), crops (V, 3, c, c), streaks (V, 3, STREAKS_PX, STREAKS_PX).
+    """
 
     thumbnails: torch.Tensor
     gauges: torch.Tensor
     crops: torch.Tensor
-
-    def __getitem__(self, part: slice) -> Views:
-        return Views(self.thumbnails[part], self.gauges[part], self.crops[part])
+    streaks: torch.Tensor
 
     def __len__(self) -> int:
         return len(self.crops)
@@ -141,21 +143,24 @@ class Views:
     @staticmethod
     def joined(parts: list[Views]) -> Views:
         """The views of several photos, one after another."""
-        return Views(
-            *(torch.cat(fields) for fields in zip(*((v.thumbnails, v.gauges, v.crops) for v in parts), strict=True))
-        )
+        fields = zip(*((own.thumbnails, own.gauges, own.crops, own.streaks) for own in parts), strict=True)
+        return Views(*(torch.cat(field) for field in fields))
 
 
 def look(views: Views) -> torch.Tensor:
-    """(V, patches, values) of the seven pictures of V views: thumbnail, its evidence, gauges, crop, its evidence."""
+    """(V, patches, values) of the eight pictures of V views.
+
+    Thumbnail and its evidence, gauges, crop and its three pictures of evidence, streaks in the crop's surroundings.
+    """
     thumbnails = views.thumbnails.split(3, 1)
-    pictures = (*thumbnails, gauges.chart(views.gauges), views.crops, *evidence(views.crops))
+    pictures = (*thumbnails, gauges.chart(views.gauges), views.crops, *evidence(views.crops), views.streaks)
     return torch.cat([patchify(picture) for picture in pictures], 1)
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
-    """Patch grids (frames, rows, columns) of the seven pictures of a view."""
+    """Patch grids (frames, rows, columns) of the eight pictures of a view."""
     sides = [(thumbnail_px, thumbnail_px)] * 2 + [gauges.CHART_PX] + [(crop_px, crop_px)] * 4
+    sides.append((STREAKS_PX, STREAKS_PX))
     return [[1, height // PATCH, width // PATCH] for height, width in sides]
 
 
@@ -173,10 +178,26 @@ def views_at(image: torch.Tensor, corners: list[tuple[int, int]], thumbnail_px: 
     unique = sorted(set(spots))
     windows = [image[:, top : top + gauges.WINDOW, left : left + gauges.WINDOW] for top, left in unique]
     small = shrunk(image, gauges.WINDOW)[None]
-    read = gauges.read(small, torch.stack(windows))
+    read, seen = measured(small, torch.stack(windows))
     crops = torch.stack([image[:, top : top + crop_px, left : left + crop_px] for top, left in corners])
     whole = thumbnail(image, thumbnail_px).expand(len(crops), -1, -1, -1)
-    return Views(whole, read[[unique.index(spot) for spot in spots]], crops)
+    own = [unique.index(spot) for spot in spots]
+    return Views(whole, read[own], crops, seen[own])
+
+
+def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gauges (B, BARS) and streaks (B, 3, STREAKS_PX, STREAKS_PX) of windows (B, 3, H, W) of gauges.WINDOW px at most.
+
+    `whole` (B or 1, 3, h, w) are the photos they were cut from, shrunk. Where a window is smaller, black is added.
+    """
+    read, seen = [], []
+    for start in range(0, len(windows), gauges.PER_PASS):
+        part = slice(start, start + gauges.PER_PASS)
+        found = streaks.find(windows[part])
+        read.append(gauges.read(whole if len(whole) == 1 else whole[part], windows[part], found))
+        seen.append(streaks.picture(found))
+    height, width = seen[0].shape[-2:]
+    return torch.cat(read), F.pad(torch.cat(seen), (0, STREAKS_PX - width, 0, STREAKS_PX - height))
 
 
 def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> Views:

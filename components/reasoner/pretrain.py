@@ -14,7 +14,9 @@ import argparse
 import json
 import math
 import shutil
+import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -39,28 +41,40 @@ def learning_rate(config: ReasonerParams, step: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
 
 
-def train(config: ReasonerParams, folder: Path, minutes: float, device: str, workers: int) -> bool:
-    """One sitting of at most `minutes`; returns whether the last step is done. The state is left in `folder`."""
+@dataclass(frozen=True)
+class Sitting:
+    """How long one sitting may be, in minutes and steps, on which device, with how many processes drawing pictures."""
+
+    minutes: float
+    most_steps: int
+    device: str
+    workers: int
+
+
+def train(config: ReasonerParams, folder: Path, sitting: Sitting) -> bool:
+    """One sitting; returns whether the last step is done. The state is left in `folder`, and the reasoner in `last`."""
     images, diagnoses = data.load_split("train")
     model, tokenizer, sight = models.build(config, data.object_vocabulary(diagnoses, config.object_vocabulary))
     layout = sight.layout(tokenizer)
     size = config.batch_size * config.gradient_accumulation
     samples = data.training_samples(images, diagnoses, config, layout, sight, config.steps * size)
     objective = AnswerLoss(layout, sight, models.position_ids(model, layout, sight.grid))
-    model.to(device).train()
+    model.to(sitting.device).train()
     optimisers = build_optimisers(model, config.learning_rate)
-    speed.quicken(model)
+    if sitting.device == "cpu":
+        speed.quicken(model)
     step = _resume(folder, model, optimisers)
     # a process of its own makes the pictures: they take as long as the step, and many small operations on one core
     order = [list(range(start * size, (start + 1) * size)) for start in range(step, config.steps)]
-    batches = iter(torch.utils.data.DataLoader(samples, batch_sampler=order, num_workers=workers, prefetch_factor=4))
+    batches = iter(torch.utils.data.DataLoader(samples, batch_sampler=order, num_workers=sitting.workers))
     began = saved = logged = time.monotonic()
     losses: list[float] = []
-    while step < config.steps and time.monotonic() - began < 60 * minutes:
+    end = min(config.steps, step + sitting.most_steps)
+    while step < end and time.monotonic() - began < 60 * sitting.minutes:
         for group in [group for optimiser in optimisers for group in optimiser.param_groups]:
             group["lr"] = learning_rate(config, step)
-        batch = {name: field.to(device) for name, field in next(batches).items()}
-        with torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda"):
+        batch = {name: field.to(sitting.device) for name, field in next(batches).items()}
+        with torch.autocast(sitting.device, dtype=torch.bfloat16, enabled=sitting.device == "cuda"):
             total, weight = objective.parts(objective.answers(model, batch), batch["chosen"])
             loss = total / weight
         model.zero_grad()
@@ -133,16 +147,23 @@ def finish(folder: Path) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the reasoner in plain PyTorch, resumable")
     parser.add_argument("--minutes", type=float, default=1e9, help="length of this sitting")
+    parser.add_argument("--most-steps", type=int, default=sys.maxsize, help="steps of this sitting")
     parser.add_argument("--out", type=Path, default=Path("work/pretrain/reasoner"))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that make the training pictures")
     parser.add_argument("--finish", action="store_true", help="calibrate what there is, whatever step it has reached")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     config = params.load("reasoner", ReasonerParams)
-    if train(config, args.out, args.minutes, args.device, args.workers) or args.finish:
+    if config.tuning != "full":
+        raise params.ParamsError("reasoner.tuning: this trains all weights; set it to 'full', or run the stage itself")
+    args.out.mkdir(parents=True, exist_ok=True)
+    sitting = Sitting(args.minutes, args.most_steps, args.device, args.workers)
+    if train(config, args.out, sitting) or args.finish:
         print(json.dumps(finish(args.out)))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (models.ReasonerError, params.ParamsError, FileNotFoundError) as error:
+        sys.exit(f"pretrain: {error}")

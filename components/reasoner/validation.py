@@ -24,8 +24,7 @@ NOTHING_REVEALED = 0
 class ValidationSamples(torch.utils.data.Dataset):
     """Up to MOST_PAIRS pairs, evenly spread over the split; the centre view of each, unmirrored.
 
-    An item is as one of training: `thumbnail` (6, t, t), `gauges` (BARS,), `crop` (3, c, c), `input_ids` (L,),
-    `chosen` (S,).
+    An item is as one of training (components.reasoner.data.Samples).
     """
 
     def __init__(
@@ -45,6 +44,7 @@ class ValidationSamples(torch.utils.data.Dataset):
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         ids, chosen = sequence(self.layout, self.levels[number], NOTHING_REVEALED, generator)
         seen = {"thumbnail": views.thumbnails[0], "gauges": views.gauges[0], "crop": views.crops[0]}
+        seen["streaks"] = views.streaks[0]
         return {**seen, "input_ids": ids, "chosen": chosen}
 
 
