@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,9 +37,13 @@ class Desk:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def run(self, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, patience_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
         process = self.start(**variables)
-        out, err = process.communicate(timeout=300)
+        try:
+            out, err = process.communicate(timeout=patience_s)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def shards(self) -> dict[str, bytes]:

@@ -6,6 +6,7 @@ import base64
 import collections
 import hashlib
 import json
+import select
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +70,7 @@ class StandIn(ThreadingHTTPServer):
         self.truth, self.plan = truth, plan
         self.thinking_s = THINKING_S
         self.without_schema = False  # refuse response_format as some servers do
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.asked: collections.Counter[str] = collections.Counter()
         self.times: dict[str, list[float]] = collections.defaultdict(list)
         self.messages: dict[str, list[list]] = collections.defaultdict(list)
@@ -93,6 +94,7 @@ class StandIn(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: StandIn
+    inside = False
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -115,16 +117,23 @@ class Handler(BaseHTTPRequestHandler):
             server.keys.add(self.headers["Authorization"])
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
+            self.inside = True
         try:
             self.behave(server.plan(pair_id, number), severities)
         finally:
-            with server.lock:
-                server.in_flight -= 1
+            self.leave()
+
+    def leave(self) -> None:
+        """The request is over: before its last byte is written, for the client asks the next at once."""
+        with self.server.lock:
+            self.server.in_flight -= self.inside
+            self.inside = False
 
     def behave(self, what: str, severities: list[float]) -> None:
         time.sleep(self.server.thinking_s)
         if what == "silent":
-            time.sleep(3)
+            # until the client hangs up
+            select.select([self.connection], [], [], 30)
             self.close_connection = True
         elif what == "hang_up":
             self.close_connection = True
@@ -157,4 +166,5 @@ class Handler(BaseHTTPRequestHandler):
         for name, text in (headers or {}).items():
             self.send_header(name, text)
         self.end_headers()
+        self.leave()
         self.wfile.write(content)
