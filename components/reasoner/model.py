@@ -110,8 +110,9 @@ def scratch_config(size: str, tokenizer: PreTrainedTokenizerFast) -> Qwen3VLConf
 
 
 def precision() -> torch.dtype:
-    """What a training computes in: bfloat16 where the device has it, else float32."""
-    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    """What a training computes in: bfloat16 where the device has it (not by emulation), else float32."""
+    has_it = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.bfloat16 if has_it else torch.float32
 
 
 def build(config: ReasonerParams, objects: list[str]):

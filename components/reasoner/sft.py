@@ -141,7 +141,8 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     models.save(part, model, tokenizer, sight)
     images, diagnoses = data.load_split("val")
     cleans = [storage.decode_image(d) for d in storage.read_shards("data/pairs", "val", ["clean"])["clean"]]
-    calibration, scores = calibrate(Reasoner(part), images, diagnoses, cleans)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    calibration, scores = calibrate(Reasoner(part, device), images, diagnoses, cleans)
     storage.write_json(part / CALIBRATION_FILE, calibration)
     storage.write_json(folder / METRICS, {**scores, "clean_gate": calibration["clean_gate"]})
     run.metrics(scores)
