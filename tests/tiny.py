@@ -22,6 +22,7 @@ PATCH = {
     },
     "reasoner": {
         "base": "scratch:tiny",
+        "tuning": "full",
         "steps": 8,
         "batch_size": 4,
         "save_every": 2,

@@ -25,7 +25,7 @@ GAIN = 4.0
 
 
 def find(window: Tensor) -> Tensor:
-    """(B, 3, H, W) in [0, 1] of native windows (B, 3, H, W): how far bright lines, dark lines and bright spots stand out.
+    """(B, 3, H, W) in [0, 1] of windows (B, 3, H, W): how far bright lines, dark lines and bright spots stand out.
 
     Taken of the darkest channel: drops and flakes are bright in all colours.
     """

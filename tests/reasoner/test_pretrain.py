@@ -7,7 +7,7 @@ import sys
 
 from components.reasoner.reader import Reasoner
 from tests.reasoner.runs import copy_of
-from tests.tiny import environment
+from tests.tiny import REPOSITORY, environment, write_params
 
 MODULE = "components.reasoner.pretrain"
 
@@ -31,11 +31,16 @@ def test_sittings_end_in_the_bytes_of_one(workspace, tmp_path):
 
 
 def test_lora_is_refused_in_one_line(workspace, tmp_path):
-    from tests.tiny import write_params
-
     folder = copy_of(workspace, tmp_path / "lora")
     write_params(folder, reasoner={"tuning": "lora", "base": "somewhere"})
     argv = [sys.executable, "-m", MODULE]
     done = subprocess.run(argv, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.strip().splitlines()[-1].startswith("pretrain: reasoner.tuning: ")
+
+
+def test_it_needs_nothing_that_a_bare_machine_lacks():
+    heavy = ("mlflow", "deepspeed", "prefect", "dvc", "peft", "pyiqa", "openai", "sklearn")
+    code = f"import sys, components.reasoner.pretrain; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert done.stdout.strip() == "[]"
