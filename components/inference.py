@@ -41,9 +41,9 @@ class Restored:
 
 
 class Models:
-    """A reasoner and the restorer that listens to it."""
+    """A reasoner and the restorer that listens to it; with None for the restorer it only diagnoses."""
 
-    def __init__(self, reasoner: Reasoner, restorer: network.Restorer, device: str = "cpu") -> None:
+    def __init__(self, reasoner: Reasoner, restorer: network.Restorer | None, device: str = "cpu") -> None:
         self.reasoner, self.restorer, self.device = reasoner, restorer, device
 
     def diagnose(self, images: list[np.ndarray]) -> list[Diagnosis]:
@@ -80,6 +80,8 @@ class Models:
         self, image: np.ndarray, diagnosis: Diagnosis, embedding: torch.Tensor | None, strength: float = 1.0
     ) -> np.ndarray:
         """The restorer alone: (H, W, 3) uint8 under a given diagnosis and hidden state (D,) or None."""
+        if self.restorer is None:
+            raise ModelRefError("these models were loaded to diagnose only; load them with a restorer")
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).to(self.device)
         condition = condition_vector(diagnosis).to(self.device)
         heard = None if embedding is None else embedding.to(self.device)
@@ -99,20 +101,23 @@ def harm(before: Diagnosis, after: Diagnosis) -> str | None:
     )
 
 
-def load(folder: str | Path, device: str = "cpu") -> Models:
-    """Models from a folder that holds reasoner/ and restorer/. Raises ModelRefError in one line."""
+def load(folder: str | Path, device: str = "cpu", restores: bool = True) -> Models:
+    """Models from a folder that holds reasoner/ and restorer/. Raises ModelRefError in one line.
+
+    Without `restores` a reasoner alone will do.
+    """
     folder = Path(folder)
-    for part in ("reasoner", "restorer"):
+    for part in ("reasoner", "restorer") if restores else ("reasoner",):
         if not (folder / part).is_dir():
             raise ModelRefError(f"{folder}: no model here ({part}/ is missing); `rnr models` lists what there is")
-    return load_parts(folder / "reasoner", folder / "restorer", device)
+    return load_parts(folder / "reasoner", folder / "restorer" if restores else None, device)
 
 
-def load_parts(reasoner: str | Path, restorer: str | Path, device: str = "cpu") -> Models:
+def load_parts(reasoner: str | Path, restorer: str | Path | None, device: str = "cpu") -> Models:
     """Models from two folders, as the stages of the pipeline write them. Raises ModelRefError in one line."""
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelRefError("device cuda: no CUDA device on this machine; use --device cpu")
     try:
-        return Models(Reasoner(reasoner, device), network.load(restorer, device), device)
+        return Models(Reasoner(reasoner, device), network.load(restorer, device) if restorer else None, device)
     except (ReasonerError, network.RestorerError) as error:
         raise ModelRefError(str(error)) from error

@@ -22,16 +22,17 @@ __all__ = ["PRETRAINED", "load", "locate"]
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 
 
-def load(ref: str | Path | None = None, device: str = "cpu") -> Models:
+def load(ref: str | Path | None = None, device: str = "cpu", restores: bool = True) -> Models:
     """The reasoner and restorer that `ref` names, on `device` ("cpu" or "cuda").
 
     `ref` is "pretrained", "models:/NAME@ALIAS", "models:/NAME/VERSION" or a folder that holds reasoner/ and
-    restorer/; by default the champion of the registry, or "pretrained" where there is none.
+    restorer/; by default the champion of the registry, or "pretrained" where there is none. Without `restores` a
+    reasoner alone will do: the models then only diagnose.
     Raises components.inference.ModelRefError, one line, when there is no such model or no such device.
     """
     from components import inference
 
-    return inference.load(locate(ref), device)
+    return inference.load(locate(ref), device, restores)
 
 
 def locate(ref: str | Path | None = None) -> Path:

@@ -88,7 +88,9 @@ def champion() -> Check:
     try:
         tracking.fetch_model(tracking.CHAMPION)
     except tracking.NoSuchModel as error:
-        instead = "pretrained/ is used" if PRETRAINED.is_dir() else "and there is no pretrained/"
+        instead = "pretrained/ diagnoses, nothing restores until `rnr run` has trained a restorer"
+        if (PRETRAINED / "restorer").is_dir():
+            instead = "pretrained/ is used"
         return Check("champion", "warn", f"{console.one_line(error)}; {instead}")
     except tracking.TrackingError as error:
         return Check("champion", "fail", console.one_line(error))

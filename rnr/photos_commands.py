@@ -31,13 +31,13 @@ class Job:
     name: Path
 
 
-def load_models(args: argparse.Namespace) -> Models:
-    """The models of --model on --device. Raises WrongUse."""
+def load_models(args: argparse.Namespace, restores: bool = True) -> Models:
+    """The models of --model on --device; without `restores` a reasoner alone will do. Raises WrongUse."""
     tracking.telemetry_off()
     from components.inference import ModelRefError
 
     try:
-        return rnr.load(args.model, args.device)
+        return rnr.load(args.model, args.device, restores)
     except ModelRefError as error:
         raise console.WrongUse(str(error)) from None
 
@@ -153,7 +153,7 @@ def diagnose(args: argparse.Namespace) -> int:
     jobs, failed = list_jobs(args.inputs)
     if not jobs:
         return console.SOME_FAILED
-    models = load_models(args)
+    models = load_models(args, restores=False)
     rows, reasons = [], []
     for job in console.progress(jobs, len(jobs), "diagnosing"):
         try:

@@ -48,7 +48,7 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, str]]:
     """`rnr.load` gives FakeModels; the list collects what it was asked for."""
     asked: list[tuple[object, str]] = []
 
-    def load(ref: object = None, device: str = "cpu") -> FakeModels:
+    def load(ref: object = None, device: str = "cpu", restores: bool = True) -> FakeModels:
         asked.append((ref, device))
         return FakeModels()
 
