@@ -2,6 +2,7 @@
 
     rnr --help                                  rnr restore holiday/ -o out/
     rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
+    rnr evaluate-reasoner --no-baseline
     rnr synthesize sharp/ -o foggy/ --add haze=60   rnr run   rnr promote --dry-run
 
 Exit codes: 0 done, 1 some inputs failed (each named on stderr, the others done), 2 wrong use. Everything heavy is
@@ -81,6 +82,12 @@ def evaluate(args: argparse.Namespace) -> int:
     from rnr import photos_commands
 
     return photos_commands.evaluate(args)
+
+
+def evaluate_reasoner(args: argparse.Namespace) -> int:
+    from rnr import reasoner_command
+
+    return reasoner_command.command(args)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -164,6 +171,12 @@ def parser() -> Parser:
     made = add("evaluate", evaluate, "restore degraded photos and measure them against their clean originals")
     made.add_argument("--clean", metavar="DIR", required=True, help="clean photos")
     made.add_argument("--degraded", metavar="DIR", required=True, help="the same photos degraded, under the same names")
+    add_model(made)
+    made = add("evaluate-reasoner", evaluate_reasoner, "judge the reasoner alone, beside baselines and its targets")
+    made.add_argument(
+        "--pairs", metavar="DIR", default="data/pairs", help="folder of pair shards (default: %(default)s)"
+    )
+    made.add_argument("--no-baseline", dest="baseline", action="store_false", help="measure the reasoner alone")
     add_model(made)
     made = add("profile", profile, "patch params.yaml for another machine")
     made.add_argument("what", choices=("list", "show", "apply"))

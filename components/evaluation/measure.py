@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from components import inference, storage
-from components.diagnosis import TYPES, Diagnosis
-from components.evaluation import metrics
+from components.diagnosis import TYPES
+from components.evaluation import answers, metrics
+from components.evaluation.answers import READ_AT_ONCE
 from components.reasoner.reader import Reasoner
-
-READ_AT_ONCE = 16
 
 
 def measure(models: str | Path, pairs: str | Path = "data/pairs") -> dict:
@@ -71,21 +69,11 @@ def by_case(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 def measure_reasoner(reasoner: Reasoner, frame: pd.DataFrame) -> dict:
     """`reasoner` and `reasoner_types`, and the table of true and read severities behind the plot."""
-    images = [storage.decode_image(data) for data in frame["degraded"]]
-    presence, severity, found, parsed = [], [], [], 0
-    for start in range(0, len(images), READ_AT_ONCE):
-        reading = reasoner.read(images[start : start + READ_AT_ONCE])
-        likely, expected = reasoner.severities(reading)
-        presence.append(likely.numpy())
-        severity.append(expected.numpy())
-        found.append(reasoner.present(reading).numpy())
-        for diagnosis in reasoner.diagnoses(reading):
-            parsed += Diagnosis.model_validate(json.loads(diagnosis.to_json())) is not None
-    truth = np.array(frame["severities"].tolist())
+    said = answers.ask(reasoner, map(storage.decode_image, frame["degraded"]))
     overall, per_type = metrics.reasoner_scores(
-        np.concatenate(presence), np.concatenate(severity), np.concatenate(found), truth, frame["case"].tolist()
+        said.presence, said.severity, said.found, answers.severities(frame), frame["case"].tolist()
     )
-    return {"reasoner": {"parse_rate": parsed / len(images), **overall}, "reasoner_types": per_type}
+    return {"reasoner": {"parse_rate": (said.parsed or 0) / len(frame), **overall}, "reasoner_types": per_type}
 
 
 def severity_points(reasoner: Reasoner, frame: pd.DataFrame) -> pd.DataFrame:

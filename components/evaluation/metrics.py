@@ -92,6 +92,16 @@ def spearman(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
+def area_under_curve(score: np.ndarray, happened: np.ndarray) -> float:
+    """Area under the receiver's curve: how often what happened scores above what did not; 0.5 where one is absent."""
+    from scipy.stats import rankdata
+
+    yes, no = int(happened.sum()), int((~happened).sum())
+    if not yes or not no:
+        return 0.5
+    return float((rankdata(score)[happened].sum() - yes * (yes + 1) / 2) / (yes * no))
+
+
 def calibration_error(probability: np.ndarray, happened: np.ndarray) -> float:
     """Expected calibration error (Naeini et al. 2015) with BINS equal bins."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
