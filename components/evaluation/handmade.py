@@ -41,10 +41,10 @@ def features(image: np.ndarray) -> np.ndarray:
 
 def gauge_features(image: np.ndarray) -> np.ndarray:
     """(BARS,) float32: every gauge that the reasoner is shown, of a photo (H, W, 3) uint8 of a pair's size."""
-    from components.reasoner import gauges, pictures
+    from components.reasoner import pictures
 
     picture = pictures.at_least(pictures.to_tensor(image), LEAST_SIDE)[None]
-    return gauges.read(picture, picture)[0].numpy()
+    return pictures.measured(picture, picture)[0][0].numpy()
 
 
 SETS: dict[str, Callable[[np.ndarray], np.ndarray]] = {"handmade": features, "gauges": gauge_features}
