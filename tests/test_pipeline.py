@@ -187,7 +187,7 @@ def test_a_worse_model_is_refused_with_reasons_and_the_champion_stays(pipeline):
     # and a reasoner that finds everything everywhere, so that the restorer acts
     calibration = pipeline / "models/reasoner/calibration.json"
     calibration.unlink()
-    calibration.write_text(json.dumps({"threshold": dict.fromkeys(TYPES, 0.0), "clean_gate": 0.0}), encoding="utf-8")
+    calibration.write_text(json.dumps({"threshold": dict.fromkeys(TYPES, 0.0)}), encoding="utf-8")
     for module in ("components.evaluation.evaluate", "components.promotion.register"):
         subprocess.run(
             [sys.executable, "-m", module],

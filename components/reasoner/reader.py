@@ -84,8 +84,6 @@ class Reasoner:
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
-        # the least probability of "degraded" with which a photo counts as degraded at all
-        self.clean_gate: float = calibration.get("clean_gate", 0.5)
 
     def views(self, images: list[np.ndarray]) -> list[pictures.Views]:
         """What is looked at of each photo (H, W, 3) uint8 of any size."""
@@ -175,20 +173,9 @@ class Reasoner:
         """(B, 7) probability of presence, and (B, 7) expected severity where present (1..100)."""
         return expected_severities(torch.stack([reading.probabilities[i] for i in self.layout.findings.tolist()], 1))
 
-    def degraded(self, reading: Reading) -> torch.Tensor:
-        """(B,) in [0, 1]: how surely anything at all is wrong with the photo.
-
-        The mean of two log-odds, of the verdict `degraded` and of the likeliest type: either alone is fooled more
-        easily (docs/experiments.md).
-        """
-        verdict = reading.probabilities[self.layout.index["overall"]][:, 1]
-        likeliest = self.severities(reading)[0].amax(1)
-        return ((verdict.logit(eps=1e-6) + likeliest.logit(eps=1e-6)) / 2).sigmoid()
-
     def present(self, reading: Reading) -> torch.Tensor:
-        """(B, 7) which types count as findings: at or above their threshold, in a photo whose verdict is degraded."""
-        presence, _ = self.severities(reading)
-        return (presence >= self.thresholds) & (self.degraded(reading) >= self.clean_gate)[:, None]
+        """(B, 7) which types count as findings: those whose presence reaches their threshold."""
+        return self.severities(reading)[0] >= self.thresholds
 
     def diagnoses(self, reading: Reading) -> list[Diagnosis]:
         """The readings in the one language."""

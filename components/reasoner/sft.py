@@ -144,7 +144,7 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     calibration, scores = calibrate(Reasoner(part, device), images, diagnoses, cleans)
     storage.write_json(part / CALIBRATION_FILE, calibration)
-    storage.write_json(folder / METRICS, {**scores, "clean_gate": calibration["clean_gate"]})
+    storage.write_json(folder / METRICS, scores)
     run.metrics(scores)
     part.rename(final(folder))
 

@@ -1,13 +1,11 @@
-"""The thresholds: no clean validation picture reaches one, else they are those of best F1."""
+"""The thresholds: those of best F1, raised until good photos are left alone, where that costs least."""
 
 from __future__ import annotations
-
-from types import SimpleNamespace
 
 import torch
 
 from components.diagnosis import TYPES, DegradationType, Diagnosis, Finding
-from components.reasoner.calibrate import calibrate
+from components.reasoner.calibrate import CLEAN_PASS, GRID, calibrate
 
 
 class Said:
@@ -17,32 +15,47 @@ class Said:
         return torch.tensor(rows)
 
     def severities(self, reading):
-        return reading[:, : len(TYPES)], reading[:, : len(TYPES)] * 100
-
-    def degraded(self, reading):
-        return reading[:, -1]
+        return reading, reading * 100
 
 
-def row(verdict: float, **presence: float) -> list[float]:
-    return [*(presence.get(kind, 0.0) for kind in TYPES), verdict]
+def row(**presence: float) -> list[float]:
+    return [presence.get(kind, 0.0) for kind in TYPES]
 
 
 def told(*kinds: DegradationType) -> Diagnosis:
     return Diagnosis(findings={kind: Finding(severity=50) for kind in kinds})
 
 
-def test_a_threshold_lies_above_every_clean_picture_and_at_the_best_f1():
-    images = [row(0.9, haze=0.95, noise=0.55), row(0.9, haze=0.75, noise=0.8), row(0.9, haze=0.6, noise=0.2)]
+def test_without_false_alarms_the_best_f1_decides():
+    images = [row(haze=0.95, noise=0.55), row(haze=0.75, noise=0.8), row(haze=0.62, noise=0.2)]
     diagnoses = [told("haze"), told("haze", "noise"), told()]
-    cleans = [row(0.1 * i, haze=0.7 if i == 3 else 0.1, noise=0.05) for i in range(10)]
+    calibration, scores = calibrate(Said(), images, diagnoses, [row()] * 10)
+    assert 0.62 < calibration["threshold"]["haze"] <= 0.64  # the lowest that is right three times
+    assert 0.55 < calibration["threshold"]["noise"] <= 0.57
+    assert calibration["threshold"]["jpeg"] == round(float(GRID[0]), 4)
+    assert abs(scores["val_macro_f1"] - 2 / len(TYPES)) < 1e-6
+    assert scores["val_clean_pass_rate"] == 1
+
+
+def test_thresholds_are_raised_where_it_costs_least():
+    """Two types ring in good photos: one is found above that anyway, the other would be lost."""
+    images = [row(haze=0.95), row(haze=0.9), row(rain=0.5), row(rain=0.45), row(haze=0.35, rain=0.35)]
+    diagnoses = [told("haze"), told("haze"), told("rain"), told("rain"), told("haze", "rain")]
+    cleans = [row(haze=0.6)] * 5 + [row(rain=0.6)] + [row()] * 94
     calibration, scores = calibrate(Said(), images, diagnoses, cleans)
-    thresholds = SimpleNamespace(**calibration["threshold"])
-    assert 0.7 < thresholds.haze < 0.75 and 0.55 < thresholds.noise <= 0.8
-    assert thresholds.jpeg == 0.5
-    assert scores["val_macro_f1"] == 2 / len(TYPES)
-    assert 0.9 < calibration["clean_gate"] < 0.91
+    assert calibration["threshold"]["haze"] > 0.6
+    assert calibration["threshold"]["rain"] < 0.35
+    assert scores["val_clean_pass_rate"] >= CLEAN_PASS
 
 
-def test_one_odd_clean_picture_does_not_make_a_type_impossible_to_find():
-    calibration, _ = calibrate(Said(), [row(0.9, rain=0.97)], [told("rain")], [row(0.2, rain=0.99)])
-    assert calibration["threshold"]["rain"] == 0.95
+def test_pictures_in_which_several_types_ring_are_saved_too():
+    cleans = [row(haze=0.7, rain=0.7)] * 10 + [row()] * 10
+    calibration, scores = calibrate(Said(), [row(haze=0.9, rain=0.9)], [told("haze", "rain")], cleans)
+    assert min(calibration["threshold"][kind] for kind in ("haze", "rain")) > 0.3
+    assert scores["val_clean_pass_rate"] == 1
+
+
+def test_a_photo_that_is_surely_mistaken_does_not_keep_the_search_going():
+    calibration, scores = calibrate(Said(), [row(rain=0.97)], [told("rain")], [row(rain=0.999)] * 5)
+    assert calibration["threshold"]["rain"] <= float(GRID[-1]) + 1e-6
+    assert scores["val_clean_pass_rate"] == 0

@@ -32,7 +32,7 @@ def given(tmp_path_factory, photos) -> Path:
     reasoner = Reasoner(folder)
     presence, _ = reasoner.severities(reasoner.read(list(answers.stored(place / "data/pairs", "test", "degraded"))))
     middle = {kind: float(value) for kind, value in zip(TYPES, presence.median(0).values, strict=True)}
-    storage.write_json(folder / CALIBRATION_FILE, {"threshold": middle, "clean_gate": 0.0})
+    storage.write_json(folder / CALIBRATION_FILE, {"threshold": middle})
     return place
 
 
