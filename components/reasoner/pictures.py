@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from components.annotation.windows import mean_near, most_near
@@ -17,6 +18,7 @@ from components.reasoner import gauges, streaks
 
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
 GRID = 16
+LARGE_PX = 2048  # the whole of a photo of twice this or more is looked at shrunk
 NEAR = 9
 STREAKS_PX = gauges.WINDOW // streaks.CELL
 
@@ -164,10 +166,18 @@ def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
     return [[1, height // PATCH, width // PATCH] for height, width in sides]
 
 
-def views_at(image: torch.Tensor, corners: list[tuple[int, int]], thumbnail_px: int, crop_px: int) -> Views:
-    """Views of a photo (3, H, W) in [0, 1], both sides at least crop_px, with crops at `corners` (top, left)."""
-    height, width = image.shape[-2:]
-    # each crop is measured with what lies around it, up to a window of gauges.WINDOW
+def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> Views:
+    """Up to `views` views of a photo (H, W, 3) uint8 of any size.
+
+    Each crop is measured with what lies around it, up to a window of gauges.WINDOW, at native resolution; thumbnail
+    and tones are those of the whole photo, which is first halved, or thirded, ... where it is very large.
+    """
+    missing = [(0, max(0, crop_px - side)) for side in image.shape[:2]]
+    native = np.pad(image, (*missing, (0, 0)), mode="edge")
+    height, width = native.shape[:2]
+    factor = max(height, width) // LARGE_PX
+    whole = to_tensor(native if factor < 2 else np.asarray(Image.fromarray(native).reduce(factor)))
+    corners = view_corners(height, width, crop_px, views)
     spots = [
         tuple(
             max(0, min(side - gauges.WINDOW, (at + (crop_px - gauges.WINDOW) // 2) // GRID * GRID))
@@ -176,13 +186,17 @@ def views_at(image: torch.Tensor, corners: list[tuple[int, int]], thumbnail_px: 
         for top, left in corners
     ]
     unique = sorted(set(spots))
-    windows = [image[:, top : top + gauges.WINDOW, left : left + gauges.WINDOW] for top, left in unique]
-    small = shrunk(image, gauges.WINDOW)[None]
-    read, seen = measured(small, torch.stack(windows))
-    crops = torch.stack([image[:, top : top + crop_px, left : left + crop_px] for top, left in corners])
-    whole = thumbnail(image, thumbnail_px).expand(len(crops), -1, -1, -1)
+    windows = torch.stack([_cut(native, spot, gauges.WINDOW) for spot in unique])
+    read, seen = measured(shrunk(whole, gauges.WINDOW)[None], windows)
+    crops = torch.stack([_cut(native, corner, crop_px) for corner in corners])
     own = [unique.index(spot) for spot in spots]
-    return Views(whole, read[own], crops, seen[own])
+    return Views(thumbnail(whole, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
+
+
+def _cut(image: np.ndarray, corner: tuple[int, ...], size: int) -> torch.Tensor:
+    """(3, h, w) in [0, 1] of at most `size` px at (top, left) of a photo (H, W, 3) uint8."""
+    top, left = corner
+    return to_tensor(image[top : top + size, left : left + size])
 
 
 def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -198,13 +212,6 @@ def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, 
         seen.append(streaks.picture(found))
     height, width = seen[0].shape[-2:]
     return torch.cat(read), F.pad(torch.cat(seen), (0, STREAKS_PX - width, 0, STREAKS_PX - height))
-
-
-def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> Views:
-    """Up to `views` views of a photo (H, W, 3) uint8 of any size."""
-    whole = at_least(to_tensor(image), crop_px)
-    corners = view_corners(whole.shape[-2], whole.shape[-1], crop_px, views)
-    return views_at(whole, corners, thumbnail_px, crop_px)
 
 
 def shrunk(image: torch.Tensor, size: int) -> torch.Tensor:
