@@ -8,8 +8,9 @@ from torch import Tensor
 from components.diagnosis import TYPES
 from components.reasoner.reader import Reasoner
 
-# share of clean validation pictures that must be left alone
-CLEAN_PASS = 0.95
+# share of clean validation pictures that must be left alone: above the 95% that are promised of other photos, since
+# a share just reached on the photos that chose the thresholds is missed on half of all others
+CLEAN_PASS = 0.97
 GRID = torch.arange(0.3, 0.985, 0.01)
 
 
