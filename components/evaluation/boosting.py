@@ -22,6 +22,7 @@ from components import storage
 from components.diagnosis import TYPES
 from components.evaluation import answers
 from components.evaluation.answers import Answers
+from components.reasoner.calibrate import CLEAN_PASS
 
 BOOSTING = {
     "learning_rate": 0.06,
@@ -32,8 +33,6 @@ BOOSTING = {
     "n_iter_no_change": 20,  # rounds in which the validation pairs gained nothing
     "random_state": 1,
 }
-# share of the clean validation pictures that the gate lets pass, as for the reasoner (components.reasoner.calibrate)
-CLEAN_PASS = 0.95
 # of a severity, below which its mean is all that is learnt; and what is said where there is none
 LEAST_EXAMPLES, UNKNOWN_SEVERITY = 2, 50.0
 Progress = Callable[[Iterable[np.ndarray], int, str], Iterable[np.ndarray]]
