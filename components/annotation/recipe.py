@@ -34,13 +34,18 @@ def facts(
     degraded: np.ndarray, recipe: list[dict], severities: list[float], scene: str, objects: list[str]
 ) -> Diagnosis:
     """What `diagnose` knows, before it is put into words."""
+    findings = visible(recipe, severities)
+    return Diagnosis(evidence=evidence.measure(degraded), findings=findings, scene=scene, objects=objects)
+
+
+def visible(recipe: list[dict], severities: list[float]) -> dict[DegradationType, Finding]:
+    """The findings of a recipe whose types have these severities (7); what is too weak to see is none."""
     steps = {step["type"]: step for step in recipe}
-    findings = {
+    return {
         kind: Finding(severity=float(value), factors=steps[kind]["factors"])
         for kind, value in zip(TYPES, severities, strict=True)
         if value >= 1
     }
-    return Diagnosis(evidence=evidence.measure(degraded), findings=findings, scene=scene, objects=objects)
 
 
 def think(

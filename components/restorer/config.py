@@ -11,6 +11,7 @@ class RestorerParams(params.Section):
     """The network's size and its training."""
 
     seed: int = Field(ge=0)
+    base: str = Field(min_length=1)
     widths: list[int] = Field(min_length=3, max_length=3)
     blocks: list[int] = Field(min_length=3, max_length=3)
     steps: int = Field(ge=1)
@@ -19,8 +20,10 @@ class RestorerParams(params.Section):
     learning_rate: float = Field(gt=0)
     drop_diagnosis: float = Field(ge=0, le=1)
     drop_embedding: float = Field(ge=0, le=1)
+    fresh_share: float = Field(ge=0, le=1)
     predicted_share: float = Field(ge=0, le=1)
     misheard_share: float = Field(ge=0, le=1)
     ema_decay: float = Field(ge=0, lt=1)
     save_every: int = Field(ge=1)
+    bfloat16: bool
     keep_checkpoints: int = Field(ge=1)

@@ -3,8 +3,9 @@
 Two branches that match the physics: from the deepest level a map of local affine colour transforms (haze,
 darkness and casts are smooth), and from the half-resolution U of plain 3x3 convolutions a residual (noise,
 rain, snow, compression, blur are local). Convolutions run on the pixel-unshuffled picture, which a processor
-likes. Every block is modulated by a zero-initialised map of the diagnosis; at severity 0 the network is the
-identity by construction.
+likes. A survey of the whole photo, shrunk, tells every tile what none can see for itself: the airlight, the
+exposure, what the scene is lit like elsewhere. Every block is modulated by a zero-initialised map of the
+diagnosis; at severity 0 the network is the identity by construction.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 # the deepest level sees 1/8 of the size
 STRIDE = 8
 CODE = 64
+SURVEY_PX = 64
 # the strongest severity (of 1, i.e. 100) from which the network acts with its full force
 FULL_GATE = 0.08
 # the policy's actions: a factor on each severity that the network hears, and one on its whole effect
@@ -62,6 +64,28 @@ class Block(nn.Module):
         return x + self.second(F.relu(self.first(x) * (1 + scale) + shift))
 
 
+@dataclass(frozen=True)
+class Whole:
+    """Whole photos, shrunk to (B, 3, SURVEY_PX, SURVEY_PX) in [0, 1], and where in them the pictures lie.
+
+    `window` (B, 4): top, left, bottom and right as shares of the photo's height and width.
+    """
+
+    photo: torch.Tensor
+    window: torch.Tensor
+
+    @staticmethod
+    def of(images: torch.Tensor) -> Whole:
+        """Pictures (B, 3, H, W) that are photos of their own."""
+        window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
+        return Whole(shrunk(images), window)
+
+
+def shrunk(images: torch.Tensor) -> torch.Tensor:
+    """(B, 3, SURVEY_PX, SURVEY_PX) of photos (B, 3, H, W) by area averaging, their shape ignored."""
+    return F.interpolate(images, size=(SURVEY_PX, SURVEY_PX), mode="area")
+
+
 class Level(nn.ModuleList):
     """Blocks in a row."""
 
@@ -72,6 +96,35 @@ class Level(nn.ModuleList):
         for block in self:
             x = block(x, code)
         return x
+
+
+class Survey(nn.Module):
+    """What is global in a photo: features on a grid of 1/4 of SURVEY_PX, and what they add to the code."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(12, width, 3, padding=1)
+        self.first = Level(width, 1)
+        self.down = nn.Conv2d(width, width, 2, 2)
+        self.second = Level(width, 2)
+        self.summary = nn.Linear(2 * width, CODE)
+        nn.init.zeros_(self.summary.weight)
+        nn.init.zeros_(self.summary.bias)
+
+    def forward(self, photo: torch.Tensor, code: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, width, g, g) features of photos (B, 3, SURVEY_PX, SURVEY_PX), and the code (B, CODE) with them."""
+        x = self.first(self.enter(F.pixel_unshuffle(photo * 2 - 1, 2)), code)
+        x = self.second(self.down(x), code)
+        return x, code + self.summary(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+
+
+def at_window(features: torch.Tensor, window: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """(B, C, *size): features (B, C, g, g) of whole photos, bilinear, in windows (B, 4) of them."""
+    top, left, bottom, right = window.to(features.dtype).unbind(1)
+    none = torch.zeros_like(top)
+    scales = torch.stack([right - left, none, left + right - 1, none, bottom - top, top + bottom - 1], 1)
+    grid = F.affine_grid(scales.view(-1, 2, 3), [len(window), 1, *size], align_corners=False)
+    return F.grid_sample(features, grid, padding_mode="border", align_corners=False)
 
 
 class Restorer(nn.Module):
@@ -90,6 +143,7 @@ class Restorer(nn.Module):
         self.down1, self.down2 = nn.Conv2d(half, quarter, 2, 2), nn.Conv2d(quarter, eighth, 2, 2)
         self.encode1, self.encode2 = Level(half, shape.blocks[0]), Level(quarter, shape.blocks[1])
         self.deep = Level(eighth, shape.blocks[2])
+        self.survey, self.place = Survey(half), nn.Conv2d(half, eighth, 1)
         self.up2, self.up1 = nn.Conv2d(eighth, 4 * quarter, 1), nn.Conv2d(quarter, 4 * half, 1)
         self.decode2, self.decode1 = Level(quarter, shape.blocks[1]), Level(half, shape.blocks[0])
         self.affine, self.residual = nn.Conv2d(eighth, 12, 3, padding=1), nn.Conv2d(half, 12, 3, padding=1)
@@ -109,10 +163,12 @@ class Restorer(nn.Module):
         condition: torch.Tensor,
         embedding: torch.Tensor | None = None,
         action: torch.Tensor | None = None,
+        whole: Whole | None = None,
     ) -> torch.Tensor:
         """Restore. `condition` (B, CONDITION); `embedding` (B, D) or None; rows of zeros count as not given.
 
-        Without `action` (B, ACTIONS) the policy's mean acts. Values are not clipped.
+        Without `action` (B, ACTIONS) the policy's mean acts. Without `whole` the pictures are whole photos. Values
+        are not clipped.
         """
         change = self.action_mean(condition) if action is None else action
         heard = condition.clone()
@@ -121,7 +177,7 @@ class Restorer(nn.Module):
         if embedding is not None:
             given = (embedding.abs().amax(1, keepdim=True) > 0).float()
             code = code + given * self.hear_embedding(embedding)
-        effect = self.effect(image, code) * (1 + change[:, -1])[:, None, None, None]
+        effect = self.effect(image, code, whole or Whole.of(image)) * (1 + change[:, -1])[:, None, None, None]
         return image + self.gate(condition)[:, None, None, None] * effect
 
     def gate(self, condition: torch.Tensor) -> torch.Tensor:
@@ -130,11 +186,13 @@ class Restorer(nn.Module):
         known = condition[:, KNOWN]
         return torch.where(known > 0.5, (strongest / FULL_GATE).clamp(0, 1), torch.ones_like(known))
 
-    def effect(self, image: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
+    def effect(self, image: torch.Tensor, code: torch.Tensor, whole: Whole) -> torch.Tensor:
         """(B, 3, H, W): what is to be added to the picture."""
+        seen, code = self.survey(whole.photo, code)
         x1 = self.encode1(self.enter(F.pixel_unshuffle(image * 2 - 1, 2)), code)
         x2 = self.encode2(self.down1(x1), code)
-        x3 = self.deep(self.down2(x2), code)
+        x3 = self.down2(x2)
+        x3 = self.deep(x3 + self.place(at_window(seen, whole.window, (x3.shape[-2], x3.shape[-1]))), code)
         y2 = self.decode2(x2 + F.pixel_shuffle(self.up2(x3), 2), code)
         y1 = self.decode1(x1 + F.pixel_shuffle(self.up1(y2), 2), code)
         local = F.pixel_shuffle(self.residual(y1), 2)

@@ -7,9 +7,12 @@ Checkpoints lie in work/restorer/<inputs>/ and survive a crash; the averaged wei
 
 from __future__ import annotations
 
+import itertools
 import math
 import shutil
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,7 +20,9 @@ import torch
 from components import params, storage, tracking
 from components.restorer import network
 from components.restorer.config import RestorerParams
-from components.restorer.data import Pairs, as_batch, draw_batch, load_split
+from components.restorer.data import Pairs, as_batch, load_split
+from components.restorer.optimisers import Optimisers
+from components.restorer.samples import BATCHES, Batch, Chunks
 
 OUT = Path("models/restorer")
 LOG_EVERY = 10
@@ -47,92 +52,121 @@ def learning_rate(step: int, config: RestorerParams) -> float:
 
 
 @torch.inference_mode()
-def validate(restorer: network.Restorer, pairs: Pairs) -> dict[str, float]:
+def validate(restorer: network.Restorer, pairs: Pairs, device: str = "cpu") -> dict[str, float]:
     """Mean PSNR in dB over the pairs under the reasoner's own diagnosis."""
-    restored = [
-        restorer(as_batch([pairs.degraded[i]]), pairs.predicted[i : i + 1], pairs.embeddings[i : i + 1]).clamp(0, 1)
-        for i in range(len(pairs.ids))
-    ]
-    errors = torch.stack(
-        [(r - as_batch([c])).square().mean().clamp(min=1e-10) for r, c in zip(restored, pairs.clean, strict=True)]
-    )
-    return {"val_psnr": float((-10 * errors.log10()).mean())}
+    told, embeddings = pairs.predicted.to(device), pairs.embeddings.to(device)
+    errors = []
+    for i in range(len(pairs.ids)):
+        image, clean = (as_batch([side[i]]).to(device) for side in (pairs.degraded, pairs.clean))
+        restored = restorer(image, told[i : i + 1], embeddings[i : i + 1]).clamp(0, 1)
+        errors.append((restored - clean).square().mean().clamp(min=1e-10))
+    return {"val_psnr": float((-10 * torch.stack(errors).log10()).mean())}
 
 
 def last_checkpoint(folder: Path) -> dict | None:
     """The newest checkpoint of a work folder; they are written whole or not at all."""
     found = sorted(folder.glob("step-*.pt"))
-    return torch.load(found[-1], weights_only=True) if found else None
+    return torch.load(found[-1], weights_only=True, map_location="cpu") if found else None
 
 
-def train(config: RestorerParams, folder: Path, run) -> network.Restorer:
-    """Train from the last checkpoint in `folder`, or from nothing; returns the averaged network."""
+def new_restorer(config: RestorerParams, embedding: int) -> network.Restorer:
+    """An untrained restorer, or that of `config.base`. Raises RestorerError where the sizes do not agree."""
+    widths, blocks = config.widths, config.blocks
+    shape = network.Shape((widths[0], widths[1], widths[2]), (blocks[0], blocks[1], blocks[2]), embedding)
+    if config.base == "scratch":
+        return network.Restorer(shape)
+    restorer = network.load(config.base).train()
+    if restorer.shape != shape:
+        raise network.RestorerError(
+            f"restorer.base: {config.base} has {restorer.shape}, but widths, blocks and reasoner ask for {shape}"
+        )
+    return restorer
+
+
+def batches(config: RestorerParams, pairs: Pairs, first: int) -> Iterator[Batch]:
+    """Batches `first`, first + 1, ... of the training, made in a process of their own."""
+    chunks = Chunks(pairs, config)
+    start = first // BATCHES
+    rest = torch.utils.data.Subset(chunks, range(start, len(chunks)))
+    loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=1)
+    return itertools.islice(itertools.chain.from_iterable(loader), first - start * BATCHES, None)
+
+
+def train(
+    config: RestorerParams, folder: Path, run, minutes: float = math.inf, device: str = "cpu"
+) -> tuple[network.Restorer, int]:
+    """Train from the last checkpoint in `folder`, or from nothing, for at most `minutes`.
+
+    Returns the averaged network and the last step done.
+    """
     torch.manual_seed(config.seed)
     pairs, validation = load_split("train"), load_split("val")
-    widths, blocks = config.widths, config.blocks
-    shape = network.Shape(
-        (widths[0], widths[1], widths[2]), (blocks[0], blocks[1], blocks[2]), pairs.embeddings.shape[1]
-    )
-    restorer = network.Restorer(shape).to(memory_format=torch.channels_last)
-    averaged = network.Restorer(shape).to(memory_format=torch.channels_last)
+    restorer = new_restorer(config, pairs.embeddings.shape[1]).to(device, memory_format=torch.channels_last)
+    averaged = network.Restorer(restorer.shape).to(device, memory_format=torch.channels_last)
     averaged.load_state_dict(restorer.state_dict())
     # the policy is refinement's to learn
-    weights = [p for name, p in restorer.named_parameters() if not name.startswith("policy")]
     restorer.policy.requires_grad_(False)
-    optimizer = torch.optim.AdamW(weights, lr=config.learning_rate, weight_decay=1e-4)
+    optimisers = Optimisers(restorer)
     first, state = 0, last_checkpoint(folder)
     if state:
         restorer.load_state_dict(state["restorer"])
         averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        optimisers.load_state_dict(state["optimisers"])
         first = state["step"]
         print(f"restorer: resuming from step {first}", flush=True)
     recent: list[float] = []
-    best = -math.inf
-    for step in range(first, config.steps):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        degraded, clean, condition, embedding = draw_batch(pairs, config, step)
-        loss = loss_of(restorer(degraded, condition, embedding), clean)
-        optimizer.zero_grad(set_to_none=True)
+    best, done, began = -math.inf, first, time.monotonic()
+    for step, batch in enumerate(batches(config, pairs, first), first):
+        if step >= config.steps:
+            break
+        degraded, clean, condition, embedding, photo, window = (field.to(device) for field in batch)
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bfloat16):
+            restored = restorer(degraded, condition, embedding, whole=network.Whole(photo, window))
+        loss = loss_of(restored.float(), clean)
+        restorer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
+        torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
+        optimisers.step(learning_rate(step, config))
         decay = min(config.ema_decay, (step + 1) / (step + 10))
         with torch.no_grad():
             for mean, value in zip(averaged.parameters(), restorer.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
         recent.append(loss.item())
         done = step + 1
+        late = time.monotonic() - began > 60 * minutes
         if done % LOG_EVERY == 0:
             mean_loss = sum(recent) / len(recent)
             run.metrics({"loss": mean_loss, "learning_rate": learning_rate(step, config)}, step=done)
             print(f"restorer step {done}/{config.steps} loss {mean_loss:.5f}", flush=True)
             recent = []
-        if done % config.save_every == 0 or done == config.steps:
+        if done % config.save_every == 0 or done == config.steps or late:
             path = folder / f"step-{done:07d}.pt"
             with storage.whole_file(path) as part:
                 state = {"step": done, "restorer": restorer.state_dict(), "averaged": averaged.state_dict()}
-                torch.save({**state, "optimizer": optimizer.state_dict()}, part)
+                torch.save({**state, "optimisers": optimisers.state_dict()}, part)
             for old in sorted(folder.glob("step-*.pt"))[: -config.keep_checkpoints]:
                 old.unlink()
-            metrics = validate(averaged, validation)
+            metrics = validate(averaged, validation, device)
             run.metrics(metrics, step=done)
             run.checkpoint(path, done, metrics, best=metrics["val_psnr"] > best)
             best = max(best, metrics["val_psnr"])
             print(f"restorer step {done}/{config.steps} val_psnr {metrics['val_psnr']:.3f} dB", flush=True)
-    return averaged
+        if late:
+            break
+    return averaged.cpu(), done
 
 
 def main() -> None:
     config = params.load("restorer", RestorerParams)
-    inputs = storage.training_shards("data/pairs", "data/annotations", "data/priors")
+    inputs = storage.training_shards("data/clean", "data/pairs", "data/annotations", "data/priors")
+    if config.base != "scratch":
+        inputs.append(config.base)
     folder = Path("work/restorer") / storage.digest_inputs(config.model_dump(), inputs)
     with (
         storage.only_one(folder),
         tracking.stage_run("train_restorer", config.model_dump(), keep_checkpoints=config.keep_checkpoints) as run,
     ):
-        averaged = train(config, folder, run)
+        averaged, _ = train(config, folder, run)
         metrics = validate(averaged, load_split("val"))
         shutil.rmtree(OUT, ignore_errors=True)
         network.save(averaged, OUT)
@@ -144,5 +178,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, network.RestorerError, FileNotFoundError) as error:
         sys.exit(f"train_restorer: {error}")

@@ -1,0 +1,123 @@
+"""Training samples of the restorer: crops of degraded pictures under the true, the predicted or no diagnosis.
+
+Most pictures are degraded anew and never come again; the others are pairs of data/pairs, of which the reasoner's own
+words and hidden state are known. A chunk of the training is made at once, so that a process of its own can make it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from components.annotation.recipe import visible
+from components.diagnosis import Diagnosis
+from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
+from components.restorer.config import RestorerParams
+from components.restorer.data import Pairs, as_batch
+from components.restorer.network import Whole, shrunk
+from components.synthesis.fresh import FreshPairs
+
+BATCHES = 8  # of a chunk
+CROPS = 2  # of each picture, in batches of their own as far as chance allows
+GRID = 8  # px: the codec's grid stays in place
+
+
+class Batch(NamedTuple):
+    """Crops (B, 3, c, c) in [0, 1], conditions (B, CONDITION), embeddings (B, D), and the photos they were cut from."""
+
+    degraded: torch.Tensor
+    clean: torch.Tensor
+    condition: torch.Tensor
+    embedding: torch.Tensor
+    photo: torch.Tensor
+    window: torch.Tensor
+
+    @property
+    def whole(self) -> Whole:
+        return Whole(self.photo, self.window)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A degraded picture, its clean side, (H, W, 3) uint8; what is true of it, and what the reasoner says, if known."""
+
+    degraded: np.ndarray
+    clean: np.ndarray
+    true: torch.Tensor
+    predicted: torch.Tensor | None
+    embedding: torch.Tensor
+
+
+class Chunks(torch.utils.data.Dataset):
+    """Chunk i is BATCHES batches, the same whenever it is asked for, whatever was drawn before."""
+
+    def __init__(self, pairs: Pairs, config: RestorerParams) -> None:
+        self.pairs, self.config = pairs, config
+        self.fresh = FreshPairs(config.seed) if config.fresh_share else None
+
+    def __len__(self) -> int:
+        return -(-self.config.steps // BATCHES)
+
+    def __getitem__(self, chunk: int) -> list[Batch]:
+        count = -(-BATCHES * self.config.batch_size // CROPS)
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + chunk)
+        crops = [
+            self._crop(picture, generator)
+            for picture in self._pictures(range(chunk * count, (chunk + 1) * count))
+            for _ in range(CROPS)
+        ]
+        order = torch.randperm(len(crops), generator=generator).tolist()
+        size = self.config.batch_size
+        groups = [[crops[i] for i in order[batch * size : (batch + 1) * size]] for batch in range(BATCHES)]
+        return [_batch(group) for group in groups]
+
+    def _pictures(self, numbers: range) -> list[Picture]:
+        """Pictures `numbers` of the training."""
+        generators = [torch.Generator().manual_seed(self.config.seed * 7_000_003 + number) for number in numbers]
+        new = [float(torch.rand((), generator=g)) < self.config.fresh_share for g in generators]
+        made = iter(self.fresh.make([n for n, fresh in zip(numbers, new, strict=True) if fresh]) if self.fresh else [])
+        return [self._unseen(next(made)) if fresh else self._stored(n) for n, fresh in zip(numbers, new, strict=True)]
+
+    def _unseen(self, fresh) -> Picture:
+        told = condition_vector(Diagnosis(findings=visible(fresh.recipe, fresh.severities)))
+        return Picture(fresh.degraded, fresh.clean, told, None, torch.zeros_like(self.pairs.embeddings[0]))
+
+    def _stored(self, number: int) -> Picture:
+        pairs, config = self.pairs, self.config
+        epoch, place = divmod(number, len(pairs.ids))
+        order = torch.randperm(len(pairs.ids), generator=torch.Generator().manual_seed(config.seed * 1000 + epoch))
+        i = int(order[place])
+        return Picture(pairs.degraded[i], pairs.clean[i], pairs.true[i], pairs.predicted[i], pairs.embeddings[i])
+
+    def _crop(self, picture: Picture, generator: torch.Generator) -> tuple:
+        config, size = self.config, self.config.crop_px
+        height, width = picture.degraded.shape[:2]
+        top, left = (
+            GRID * int(torch.randint((side - size) // GRID + 1, (), generator=generator)) for side in (height, width)
+        )
+        mirror, say, hear, doubt, drop = torch.rand(5, generator=generator).tolist()
+        flipped = mirror < 0.5
+        sides = [side[:, ::-1] if flipped else side for side in (picture.degraded, picture.clean)]
+        crops = [side[top : top + size, left : left + size] for side in sides]
+        predicted = picture.predicted is not None and say < config.predicted_share
+        told = picture.predicted if predicted else picture.true
+        told = mirrored(told) if flipped else told
+        known = drop >= config.drop_diagnosis
+        # what the reasoner says is wrong now and then by itself
+        heard = misheard(told, generator) if doubt < config.misheard_share and not predicted else told
+        silent = hear < config.drop_embedding or not known
+        return (
+            *crops,
+            heard if known else torch.zeros(CONDITION),
+            torch.zeros_like(picture.embedding) if silent else picture.embedding,
+            shrunk(as_batch([sides[0]]))[0],
+            torch.tensor([top / height, left / width, (top + size) / height, (left + size) / width]),
+        )
+
+
+def _batch(crops: list[tuple]) -> Batch:
+    degraded, clean, *rest = zip(*crops, strict=True)
+    return Batch(as_batch(list(degraded)), as_batch(list(clean)), *(torch.stack(field) for field in rest))
