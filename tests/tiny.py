@@ -29,7 +29,13 @@ PATCH = {
         "views": 1,
         "object_vocabulary": 6,
     },
-    "restorer": {"widths": [16, 16, 16], "blocks": [1, 1, 1], "steps": 12, "batch_size": 2, "save_every": 4},
+    "restorer": {
+        "widths": [16, 16, 16],
+        "blocks": [1, 1, 1],
+        "steps": 12,
+        "batch_size": 2,
+        "save_every": 4,
+    },
     "refine": {"steps": 2, "photos_per_step": 2, "group_size": 2, "save_every": 1},
     "evaluate": {"ood_pairs": 2, "gallery_pairs": 1},
 }

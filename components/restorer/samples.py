@@ -102,8 +102,9 @@ class Chunks(torch.utils.data.Dataset):
         flipped = mirror < 0.5
         sides = [side[:, ::-1] if flipped else side for side in (picture.degraded, picture.clean)]
         crops = [side[top : top + size, left : left + size] for side in sides]
-        predicted = picture.predicted is not None and say < config.predicted_share
-        told = picture.predicted if predicted else picture.true
+        told, predicted = picture.true, False
+        if picture.predicted is not None and say < config.predicted_share:
+            told, predicted = picture.predicted, True
         told = mirrored(told) if flipped else told
         known = drop >= config.drop_diagnosis
         # what the reasoner says is wrong now and then by itself

@@ -101,8 +101,8 @@ def train(
     """
     torch.manual_seed(config.seed)
     pairs, validation = load_split("train"), load_split("val")
-    restorer = new_restorer(config, pairs.embeddings.shape[1]).to(device, memory_format=torch.channels_last)
-    averaged = network.Restorer(restorer.shape).to(device, memory_format=torch.channels_last)
+    restorer = new_restorer(config, pairs.embeddings.shape[1]).to(device).to(memory_format=torch.channels_last)
+    averaged = network.Restorer(restorer.shape).to(device).to(memory_format=torch.channels_last)
     averaged.load_state_dict(restorer.state_dict())
     # the policy is refinement's to learn
     restorer.policy.requires_grad_(False)

@@ -64,6 +64,20 @@ def test_any_size_comes_back_as_it_went_in(trained, size):
     assert tiles.restore(trained, torch.rand(3, *size), condition(noise=50)[0], None).shape == (3, *size)
 
 
+def test_a_tile_knows_the_whole_photo(trained):
+    """What the survey says of a window is what it says of the same place of the photo, and it matters."""
+    features = torch.rand(1, 4, 16, 16)
+    whole = network.at_window(features, torch.tensor([[0.0, 0.0, 1.0, 1.0]]), (32, 32))
+    part = network.at_window(features, torch.tensor([[0.25, 0.5, 0.75, 1.0]]), (16, 16))
+    assert torch.allclose(whole[..., 8:24, 16:], part, atol=1e-6)
+    image, told = torch.rand(1, 3, 32, 32), condition(haze=60)
+    window = torch.tensor([[0.0, 0.0, 0.5, 0.5]])
+    dark, light = (network.Whole(torch.full((1, 3, 64, 64), value), window) for value in (0.1, 0.9))
+    assert not torch.allclose(trained(image, told, whole=dark), trained(image, told, whole=light))
+    alone = network.Whole.of(image)
+    assert torch.equal(trained(image, told), trained(image, told, whole=alone))
+
+
 def test_tiles_leave_no_seam(trained, monkeypatch):
     image, told = torch.rand(3, 1, 1).expand(3, 320, 256).contiguous(), condition(haze=60)[0]
     whole = tiles.restore(trained, image, told, None)
