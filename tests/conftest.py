@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from components.photos.decode import decode
+from components.photos.identity import photo_id
 from tests.tiny import REPOSITORY, stage, write_params
 
 PHOTOS = REPOSITORY / "data" / "photos"
@@ -23,6 +26,21 @@ def photos() -> list[np.ndarray]:
             left, top = (image.width - side) // 2, (image.height - side) // 2
             square = image.convert("RGB").crop((left, top, left + side, top + side))
             found.append(np.asarray(square.resize((192, 192), Image.Resampling.LANCZOS)))
+    return found
+
+
+def unseen_photos(side: int) -> list[np.ndarray]:
+    """The test photos of the ledger, squares shrunk to `side` px: no training of ours has seen them."""
+    with open(REPOSITORY / "data/ledger.csv", encoding="utf-8") as file:
+        test = {row["photo_id"] for row in csv.DictReader(file) if row["split"] == "test"}
+    found = []
+    for path in sorted(PHOTOS.glob("*.jpg")):
+        pixels = decode(path).pixels
+        if photo_id(pixels) in test:
+            edge = min(pixels.shape[:2])
+            square = Image.fromarray(pixels[:edge, :edge]).resize((side, side), Image.Resampling.LANCZOS)
+            found.append(np.asarray(square))
+    assert len(found) == len(test)
     return found
 
 

@@ -30,6 +30,8 @@ PATCH = {
         "object_vocabulary": 6,
     },
     "restorer": {
+        "base": "scratch",
+        "learning_rate": 0.001,
         "widths": [16, 16, 16],
         "blocks": [1, 1, 1],
         "steps": 12,

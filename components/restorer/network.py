@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from components import storage
 from components.diagnosis import TYPES
+from components.restorer import deblur
 from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES
 
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
@@ -68,17 +69,19 @@ class Block(nn.Module):
 class Whole:
     """Whole photos, shrunk to (B, 3, SURVEY_PX, SURVEY_PX) in [0, 1], and where in them the pictures lie.
 
-    `window` (B, 4): top, left, bottom and right as shares of the photo's height and width.
+    `window` (B, 4): top, left, bottom and right as shares of the photo's height and width. `prints`
+    (B, FINGERPRINT): what their spectra tell of blur.
     """
 
     photo: torch.Tensor
     window: torch.Tensor
+    prints: torch.Tensor
 
     @staticmethod
     def of(images: torch.Tensor) -> Whole:
         """Pictures (B, 3, H, W) that are photos of their own."""
         window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
-        return Whole(shrunk(images), window)
+        return Whole(shrunk(images), window, torch.stack([deblur.fingerprint(image) for image in images]))
 
 
 def shrunk(images: torch.Tensor) -> torch.Tensor:
@@ -140,6 +143,8 @@ class Restorer(nn.Module):
         nn.init.zeros_(hear.bias)
         self.hear_embedding = nn.Sequential(nn.LayerNorm(shape.embedding), hear)
         self.enter = nn.Conv2d(12, half, 3, padding=1)
+        self.guesser = deblur.Guesser()
+        self.enter_sharpened = nn.Conv2d(12 * len(deblur.NOISE), half, 3, padding=1, bias=False)
         self.down1, self.down2 = nn.Conv2d(half, quarter, 2, 2), nn.Conv2d(quarter, eighth, 2, 2)
         self.encode1, self.encode2 = Level(half, shape.blocks[0]), Level(quarter, shape.blocks[1])
         self.deep = Level(eighth, shape.blocks[2])
@@ -152,6 +157,7 @@ class Restorer(nn.Module):
         for layer in (self.affine, self.residual, self.policy):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.enter_sharpened.weight)
 
     def action_mean(self, condition: torch.Tensor) -> torch.Tensor:
         """(B, ACTIONS) in [-MOST_CHANGE, MOST_CHANGE]: relative changes of severities and of the effect."""
@@ -177,7 +183,10 @@ class Restorer(nn.Module):
         if embedding is not None:
             given = (embedding.abs().amax(1, keepdim=True) > 0).float()
             code = code + given * self.hear_embedding(embedding)
-        effect = self.effect(image, code, whole or Whole.of(image)) * (1 + change[:, -1])[:, None, None, None]
+        whole = whole or Whole.of(image)
+        with torch.autocast(image.device.type, enabled=False), torch.no_grad():
+            sharpened = deblur.sharpened(image, self.guesser(condition, whole.prints))
+        effect = self.effect(image, sharpened, code, whole) * (1 + change[:, -1])[:, None, None, None]
         return image + self.gate(condition)[:, None, None, None] * effect
 
     def gate(self, condition: torch.Tensor) -> torch.Tensor:
@@ -186,10 +195,11 @@ class Restorer(nn.Module):
         known = condition[:, KNOWN]
         return torch.where(known > 0.5, (strongest / FULL_GATE).clamp(0, 1), torch.ones_like(known))
 
-    def effect(self, image: torch.Tensor, code: torch.Tensor, whole: Whole) -> torch.Tensor:
+    def effect(self, image: torch.Tensor, sharpened: torch.Tensor, code: torch.Tensor, whole: Whole) -> torch.Tensor:
         """(B, 3, H, W): what is to be added to the picture."""
         seen, code = self.survey(whole.photo, code)
-        x1 = self.encode1(self.enter(F.pixel_unshuffle(image * 2 - 1, 2)), code)
+        x1 = self.enter(F.pixel_unshuffle(image * 2 - 1, 2)) + self.enter_sharpened(F.pixel_unshuffle(sharpened, 2))
+        x1 = self.encode1(x1, code)
         x2 = self.encode2(self.down1(x1), code)
         x3 = self.down2(x2)
         x3 = self.deep(x3 + self.place(at_window(seen, whole.window, (x3.shape[-2], x3.shape[-1]))), code)

@@ -17,6 +17,7 @@ from components.diagnosis import Diagnosis
 from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch
+from components.restorer.deblur import fingerprint
 from components.restorer.network import Whole, shrunk
 from components.synthesis.fresh import FreshPairs
 
@@ -26,7 +27,10 @@ GRID = 8  # px: the codec's grid stays in place
 
 
 class Batch(NamedTuple):
-    """Crops (B, 3, c, c) in [0, 1], conditions (B, CONDITION), embeddings (B, D), and the photos they were cut from."""
+    """Crops (B, 3, c, c) in [0, 1], conditions (B, CONDITION), embeddings (B, D), and the photos they were cut from.
+
+    `truth` (B, CONDITION) is the true condition, whatever the network is told.
+    """
 
     degraded: torch.Tensor
     clean: torch.Tensor
@@ -34,10 +38,15 @@ class Batch(NamedTuple):
     embedding: torch.Tensor
     photo: torch.Tensor
     window: torch.Tensor
+    prints: torch.Tensor
+    truth: torch.Tensor
+
+    def to(self, device: str) -> Batch:
+        return Batch(*(field.to(device) for field in self))
 
     @property
     def whole(self) -> Whole:
-        return Whole(self.photo, self.window)
+        return Whole(self.photo, self.window, self.prints)
 
 
 @dataclass(frozen=True)
@@ -105,17 +114,20 @@ class Chunks(torch.utils.data.Dataset):
         told, predicted = picture.true, False
         if picture.predicted is not None and say < config.predicted_share:
             told, predicted = picture.predicted, True
-        told = mirrored(told) if flipped else told
+        truth, told = (mirrored(one) if flipped else one for one in (picture.true, told))
         known = drop >= config.drop_diagnosis
         # what the reasoner says is wrong now and then by itself
         heard = misheard(told, generator) if doubt < config.misheard_share and not predicted else told
+        photo = as_batch([sides[0]])
         silent = hear < config.drop_embedding or not known
         return (
             *crops,
             heard if known else torch.zeros(CONDITION),
             torch.zeros_like(picture.embedding) if silent else picture.embedding,
-            shrunk(as_batch([sides[0]]))[0],
+            shrunk(photo)[0],
             torch.tensor([top / height, left / width, (top + size) / height, (left + size) / width]),
+            fingerprint(photo[0]),
+            truth,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from components.restorer.deblur import fingerprint
 from components.restorer.network import STRIDE, Restorer, Whole, shrunk
 
 TILE, OVERLAP = 640, 96
@@ -23,12 +24,12 @@ def restore(
     rows, columns = _starts(padded.shape[-2]), _starts(padded.shape[-1])
     condition = condition[None]
     embedding = None if embedding is None else embedding[None]
-    photo = shrunk(image[None])
+    photo, prints = shrunk(image[None]), fingerprint(image)[None]
     for top in rows:
         for left in columns:
             tile = padded[:, top : top + TILE, left : left + TILE]
             ends = (top / height, left / width, (top + tile.shape[-2]) / height, (left + tile.shape[-1]) / width)
-            whole = Whole(photo, torch.tensor([ends], device=image.device))
+            whole = Whole(photo, torch.tensor([ends], device=image.device), prints)
             pixels = tile[None].contiguous(memory_format=torch.channels_last)
             restored = restorer(pixels, condition, embedding, whole=whole)[0]
             ramp = _ramp(top, tile.shape[-2], padded.shape[-2])[:, None] * _ramp(left, tile.shape[-1], padded.shape[-1])

@@ -21,6 +21,7 @@ from components import params, storage, tracking
 from components.restorer import network
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch, load_split
+from components.restorer.deblur import guess_loss
 from components.restorer.optimisers import Optimisers
 from components.restorer.samples import BATCHES, Batch, Chunks
 
@@ -119,12 +120,14 @@ def train(
     for step, batch in enumerate(batches(config, pairs, first), first):
         if step >= config.steps:
             break
-        degraded, clean, condition, embedding, photo, window = (field.to(device) for field in batch)
+        batch = batch.to(device)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bfloat16):
-            restored = restorer(degraded, condition, embedding, whole=network.Whole(photo, window))
-        loss = loss_of(restored.float(), clean)
+            restored = restorer(batch.degraded, batch.condition, batch.embedding, whole=batch.whole)
+        loss = loss_of(restored.float(), batch.clean)
+        guessed = guess_loss(restorer.guesser(batch.condition, batch.prints), batch.truth)
         restorer.zero_grad(set_to_none=True)
-        loss.backward()
+        # nothing flows from one into the other: the kernel is learnt from what is known of it
+        (loss + guessed).backward()
         torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
         optimisers.step(learning_rate(step, config))
         decay = min(config.ema_decay, (step + 1) / (step + 10))

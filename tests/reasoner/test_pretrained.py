@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
-import pytest
 import torch
-from PIL import Image
 
 from components.degradations.recipe import apply_recipe, make_step
 from components.diagnosis import TYPES
-from components.photos.decode import decode
-from components.photos.identity import photo_id
 from components.reasoner.reader import Reasoner
-from tests.conftest import PHOTOS
+from tests.conftest import unseen_photos
 from tests.tiny import REPOSITORY
 
 FOLDER = REPOSITORY / "pretrained/reasoner"
 LEVEL = 0.75
 
 
-@pytest.fixture(scope="module")
-def unseen() -> list[np.ndarray]:
-    """The test photos of the ledger, 384 px: no training of ours has seen them."""
-    with open(REPOSITORY / "data/ledger.csv", encoding="utf-8") as file:
-        test = {row["photo_id"] for row in csv.DictReader(file) if row["split"] == "test"}
-    found = []
-    for path in sorted(PHOTOS.glob("*.jpg")):
-        pixels = decode(path).pixels
-        if photo_id(pixels) in test:
-            side = min(pixels.shape[:2])
-            square = Image.fromarray(pixels[:side, :side]).resize((384, 384), Image.Resampling.LANCZOS)
-            found.append(np.asarray(square))
-    assert len(found) == len(test)
-    return found
-
-
-def test_what_is_plainly_there_is_found_on_photos_it_never_saw(unseen):
+def test_what_is_plainly_there_is_found_on_photos_it_never_saw():
     reasoner = Reasoner(FOLDER)
     said, truth = [], []
-    for number, photo in enumerate(unseen):
+    for number, photo in enumerate(unseen_photos(384)):
         for kind in (None, *TYPES):
             steps = [make_step(kind, LEVEL, torch.Generator().manual_seed(number))] if kind else []
             said.append(reasoner.diagnose([apply_recipe(photo, steps)])[0].severities())
