@@ -43,22 +43,36 @@ _LEAST, _MOST = min(low for low, _ in EXTENTS.values()), max(high for _, high in
 
 
 def fingerprint(photo: torch.Tensor) -> torch.Tensor:
-    """(FINGERPRINT,) of a photo (3, H, W) in [0, 1]: its mean power spectrum by radius, and by radius and direction.
+    """(FINGERPRINT,) of a photo (3, H, W) in [0, 1]; see `spectrum`."""
+    side, corners = places(*photo.shape[-2:])
+    windows = [photo[:, top : top + side, left : left + side] for top, left in corners]
+    return spectrum(torch.stack(windows)) if windows else torch.zeros(FINGERPRINT, device=photo.device)
 
-    Natural logarithms over up to WINDOWS windows of native resolution, directions less their mean, scaled to
-    about one. A photo of less than LEAST_SIDE has none: zeros.
+
+def places(height: int, width: int) -> tuple[int, list[tuple[int, int]]]:
+    """The side in px and the (top, left) of the up to WINDOWS windows of a photo that are measured.
+
+    A photo of less than LEAST_SIDE has none.
     """
-    height, width = photo.shape[-2:]
     side = min(WINDOW, height, width) // 16 * 16
     if side < LEAST_SIDE:
-        return torch.zeros(FINGERPRINT, device=photo.device)
-    corners = _spread(height, side), _spread(width, side)
-    windows = torch.stack([photo[:, y : y + side, x : x + side] for y in corners[0] for x in corners[1]]).mean(1)
-    taper = torch.hann_window(side, device=photo.device)
+        return side, []
+    return side, [(top, left) for top in _spread(height, side) for left in _spread(width, side)]
+
+
+def spectrum(windows: torch.Tensor) -> torch.Tensor:
+    """(FINGERPRINT,) of windows (N, 3, s, s) in [0, 1] of one photo, at native resolution.
+
+    Their mean power by radius, and by radius and direction: natural logarithms, directions less their mean, scaled
+    to about one.
+    """
+    grey = windows.mean(1)
+    side = grey.shape[-1]
+    taper = torch.hann_window(side, device=grey.device)
     taper = taper[:, None] * taper
-    field = (windows - windows.mean((1, 2), keepdim=True)) * taper
+    field = (grey - grey.mean((1, 2), keepdim=True)) * taper
     power = (torch.fft.rfft2(field).abs().square().mean(0) / taper.square().sum() + FLOOR).log().flatten()
-    fine, rings, cells = (bins.to(photo.device) for bins in _bins(side))
+    fine, rings, cells = (bins.to(grey.device) for bins in _bins(side))
     profile, coarse = _means(power, fine, RADII), _means(power, rings, RINGS)
     polar = _means(power, cells, SECTORS * RINGS).view(SECTORS, RINGS)
     polar = torch.where(polar.isnan(), 0, polar - coarse)
