@@ -16,6 +16,7 @@ import rnr
 from components.degradations.recipe import apply_recipe, make_step
 from components.degradations.severity import psnr
 from components.diagnosis import TYPES
+from components.inference import Models
 from tests.conftest import unseen_photos
 from tests.tiny import REPOSITORY
 
@@ -26,9 +27,13 @@ SIDE = 256
 
 
 @pytest.fixture(scope="module")
-def gains() -> dict[str, float]:
+def models() -> Models:
+    return rnr.load("pretrained")
+
+
+@pytest.fixture(scope="module")
+def gains(models) -> dict[str, float]:
     """Mean gain in dB of PSNR by type over the unseen photos and LEVELS, and the least PSNR of a clean photo."""
-    models = rnr.load("pretrained")
     found: dict[str, list[float]] = {kind: [] for kind in TYPES}
     clean = []
     for number, photo in enumerate(unseen_photos(SIDE)):
@@ -46,6 +51,22 @@ def test_its_scores_are_what_scores_json_says(gains):
     if os.environ.get("RNR_WRITE_SCORES"):
         SCORES.write_text(json.dumps({"gain_db": gains}, indent=2) + "\n", encoding="utf-8")
     assert gains == pytest.approx(json.loads(SCORES.read_text(encoding="utf-8"))["gain_db"], abs=0.25)
+
+
+def test_haze_that_a_person_wants_to_keep_stays_and_the_noise_goes(models):
+    """As `rnr restore --edit haze=0`: what comes back is the hazy photo without its noise."""
+    left, gained = [], []
+    for number, photo in enumerate(unseen_photos(SIDE)):
+        haze, noise = (
+            make_step(kind, level, torch.Generator().manual_seed(number))
+            for kind, level in (("haze", 0.6), ("noise", 0.6))
+        )
+        hazy, both = apply_recipe(photo, [haze]), apply_recipe(photo, [haze, noise])
+        edited = models.restore(both, {"haze": 0}).image
+        gained.append(psnr(edited, hazy) - psnr(both, hazy))
+        left.append(psnr(edited, hazy) - psnr(edited, photo))
+    assert np.mean(gained) > 3, gained
+    assert np.mean(left) > 5, left
 
 
 def test_the_pair_is_small_and_without_pickles():
