@@ -84,7 +84,7 @@ class Truth:
     kernel: np.ndarray | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """One degraded photo: pictures (SIDE, SIDE, 3) uint8, and the recipe with its severities (7), if it is ours."""
 
