@@ -200,7 +200,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("CLAHE", VEILED, _fixed((1,), (2,), (4,), (8,), (16,)), clahe),
     Peer("Richardson-Lucy", BLURRED, _fixed((0, 30), (1, 10), (1, 30), (1, 60)), richardson_lucy),
     Peer("Wiener", BLURRED, _fixed((0, 0.03), (0, 0.1), (1, 0.03), (1, 0.1), (1, 0.3)), wiener),
-    Peer("unsharp mask", BLURRED, _fixed((0.5,), (1.0,), (2.0,)), unsharp),
+    Peer("unsharp mask", BLURRED, _fixed((0.3,), (1.0,), (2.0,)), unsharp),
 )
 NAMES = tuple(peer.name for peer in PEERS)
 
