@@ -74,11 +74,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--model", help="as `rnr --model` (default: the champion, else pretrained)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--clean", default="data/clean", help="folder of clean shards (default: %(default)s)")
-    parser.add_argument("--photos", type=int, default=20, help="test photos (default: %(default)s)")
+    parser.add_argument("--photos", type=int, default=16, help="test photos (default: %(default)s)")
     parser.add_argument(
-        "--val-photos", type=int, default=5, help="photos settings are chosen on (default: %(default)s)"
+        "--val-photos", type=int, default=4, help="photos settings are chosen on (default: %(default)s)"
     )
-    parser.add_argument("--slow-photos", type=int, default=6, help="test photos of BM3D (default: %(default)s)")
+    parser.add_argument("--slow-photos", type=int, default=4, help="test photos of BM3D (default: %(default)s)")
     parser.add_argument("--cases", help="names, divided by commas (default: all)")
     parser.add_argument("--peers", help='names, divided by commas, "" for none (default: all that are installed)')
     parser.add_argument("--third-party", action="store_true", help="also the corruptions of imagecorruptions")
