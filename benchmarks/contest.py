@@ -12,8 +12,8 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,18 +98,18 @@ class Outcome:
     case: str
     rows: pd.DataFrame
     examples: list[Example]
-    chains: dict[str, Chain] = field(default_factory=dict)
+    chains: dict[str, Chain]
 
 
 def hold(
-    val: list[Example], test: list[Example], field: list[Peer], system: dict[str, Restore], slow: int, journal: Journal
+    val: list[Example], test: list[Example], rivals: list[Peer], system: dict[str, Restore], slow: int, journal: Journal
 ) -> Outcome:
     """Our system (name -> restore) and the peers that suit it on one case; slow peers on `slow` test photos.
 
-    On a single degradation every peer is measured; on a mixture the peer and the chain of two that were best on
-    validation.
+    On a single degradation every peer is measured; on a mixture the peer and the chain of two that gained most on
+    validation, each on the validation photos it was tried on.
     """
-    suited = [peer for peer in field if peer.suits(test[0].truth)]
+    suited = [peer for peer in rivals if peer.suits(test[0].truth)]
     singles = [tune(peer, val, journal) for peer in suited]
     chains = [chain for chain, _ in singles]
     if len(test[0].truth.types) > 1 and singles:
@@ -118,12 +118,12 @@ def hold(
     rows = [_scored(example, DEGRADED, "", example.degraded, 0.0, None) for example in test]
     for name, restore in system.items():
         for example in test:
-            image, seconds, mib = measured(lambda e=example, r=restore: r(e))  # type: ignore[misc]
+            image, seconds, mib = measured(partial(restore, example))
             if image is not None:
                 rows.append(_scored(example, name, "", image, seconds, mib))
     for chain in chains:
         for index in spread(len(test), slow) if chain.slow else range(len(test)):
-            rows.append(journal.ask(chain, test[index], "score", lambda c=chain, e=test[index]: _answer(c, e)))  # type: ignore[misc]
+            rows.append(journal.ask(chain, test[index], "score", partial(_answer, chain, test[index])))
     return Outcome(test[0].case, pd.DataFrame(rows), test, {chain.name: chain for chain in chains})
 
 
@@ -157,7 +157,7 @@ def _pairs(
 def _best(tried: list[Chain], photos: list[Example], journal: Journal) -> tuple[Chain, float]:
     gains = []
     for chain in tried:
-        found = [journal.ask(chain, e, "gain", lambda c=chain, e=e: {"db": _gain(c, e)})["db"] for e in photos]
+        found = [journal.ask(chain, example, "gain", partial(_gain, chain, example))["db"] for example in photos]
         gains.append(float(np.mean(found)))
     best = int(np.argmax(gains))
     return tried[best], gains[best]
@@ -169,12 +169,12 @@ def _first(peer: Peer, setting: Setting, example: Example) -> np.ndarray:
     return peer.run(example.degraded, setting, example.truth)
 
 
-def _gain(chain: Chain, example: Example) -> float:
-    """What a chain gains on an example in dB."""
+def _gain(chain: Chain, example: Example) -> dict[str, float]:
+    """What a chain gains on an example, `db`."""
     image = _first(*chain.links[0], example)
     for peer, setting in chain.links[1:]:
         image = peer.run(image, setting, example.truth)
-    return quick_psnr(image, example.clean) - quick_psnr(example.degraded, example.clean)
+    return {"db": quick_psnr(image, example.clean) - quick_psnr(example.degraded, example.clean)}
 
 
 def _answer(chain: Chain, example: Example) -> dict:

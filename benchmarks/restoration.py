@@ -94,7 +94,7 @@ def main() -> None:
         raise ValueError("--photos, --val-photos and --slow-photos: at least 1")
     names = chosen_cases(args.cases, args.third_party)
     wanted = None if args.peers is None else [name.strip() for name in args.peers.split(",") if name.strip()]
-    field, left_out = peers.chosen(wanted)
+    rivals, left_out = peers.chosen(wanted)
     test, val = (
         cases.crops(args.clean, split, n) for split, n in (("test", args.photos), ("val", args.val_photos))
     )  # fmt: skip
@@ -105,7 +105,7 @@ def main() -> None:
     outcomes = []
     for name in names:
         made = cases.examples(name, val), cases.examples(name, test)
-        outcomes.append(contest.hold(*made, field, system, args.slow_photos, journal))
+        outcomes.append(contest.hold(*made, rivals, system, args.slow_photos, journal))
         print(f"{name}: done", file=sys.stderr, flush=True)
         if not args.json:
             print(report.plain(report.summary(outcomes[-1])), flush=True)

@@ -88,13 +88,13 @@ def test_a_missing_package_is_one_clear_line(monkeypatch):
 @pytest.fixture
 def outcomes(photos, tmp_path) -> list[contest.Outcome]:
     """A mixture and a single degradation on two photos, where ours gives the clean picture."""
-    field = [PEERS["median"], PEERS["gamma"], PEERS["CLAHE"]]
+    rivals = [PEERS["median"], PEERS["gamma"], PEERS["CLAHE"]]
     journal = contest.Journal(tmp_path / "peers.jsonl")
     found = []
     for case in ("low light", "low light + noise"):
         val, test = made(case, photos, 1), made(case, photos, 2)
         system = {contest.OURS: lambda example: example.clean, contest.TRUE: lambda example: None}
-        found.append(contest.hold(val, test, field, system, 1, journal))
+        found.append(contest.hold(val, test, rivals, system, 1, journal))
     return found
 
 
@@ -109,9 +109,9 @@ def test_scores_are_kept_and_a_chain_of_two_takes_part_in_mixtures(outcomes, pho
     def refuse(*_):
         raise AssertionError("measured again")
 
-    field = [replace(PEERS[name], run=refuse) for name in ("gamma", "CLAHE")]
+    rivals = [replace(PEERS[name], run=refuse) for name in ("gamma", "CLAHE")]
     val, test = made("low light", photos, 1), made("low light", photos, 2)
-    again = contest.hold(val, test, field, {}, 1, contest.Journal(path))
+    again = contest.hold(val, test, rivals, {}, 1, contest.Journal(path))
     for method in again.chains:
         first, second = (rows[rows["method"] == method] for rows in (single.rows, again.rows))
         assert first["psnr"].tolist() == second["psnr"].tolist()
