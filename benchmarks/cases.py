@@ -7,6 +7,8 @@ that a case means the same whoever runs it. `THIRD_PARTY` are corruptions that s
 from __future__ import annotations
 
 import hashlib
+import sys
+import types
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -152,17 +154,31 @@ def _corrupted(case: str, photo: str, clean: np.ndarray) -> Example:
 
 @cache
 def _imagecorruptions():
-    # last released for NumPy 1 and an older scikit-image: two names have changed since
+    """The package, last released for NumPy 1, an older scikit-image and an older setuptools: three names have changed
+    since. Raises MissingPackage in one line."""
     np.float_ = np.float64  # type: ignore[attr-defined]
+    stand_in = types.ModuleType("pkg_resources")
+    stand_in.resource_filename = _beside  # type: ignore[attr-defined]
+    theirs = sys.modules.get("pkg_resources")
+    sys.modules["pkg_resources"] = stand_in
     try:
         import imagecorruptions
         from imagecorruptions import corruptions
     except ImportError as error:
-        raise MissingPackage(
-            f"imagecorruptions: not installed ({error}); pip install --no-deps imagecorruptions"
-        ) from None
+        remedy = "pip install --no-deps imagecorruptions==1.1.2"
+        raise MissingPackage(f"imagecorruptions: not installed ({error}); {remedy}") from None
+    finally:
+        # nobody else shall take the stand-in for the real one
+        del sys.modules["pkg_resources"]
+        if theirs:
+            sys.modules["pkg_resources"] = theirs
     gaussian = corruptions.gaussian
     corruptions.gaussian = lambda image, *args, multichannel=False, **named: gaussian(
         image, *args, channel_axis=-1 if multichannel else None, **named
     )
     return imagecorruptions
+
+
+def _beside(module: str, name: str) -> str:
+    """The path of a file beside a module."""
+    return str(Path(str(sys.modules[module].__file__)).parent / name)

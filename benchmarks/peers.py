@@ -26,7 +26,7 @@ from components.degradations.light import luma, to_linear, to_srgb
 
 Setting = tuple[float, ...]
 # levels of 255 that a denoiser is tried with where nobody knows the sigma
-GUESSES = (5.0, 10.0, 15.0, 25.0)
+GUESSES = (5.0, 10.0, 15.0, 25.0, 50.0)
 # dark channel prior: the least transmission, the guided filter's radius in px and its tolerance (He et al. 2009, 2013)
 LEAST_TRANSMISSION, RADIUS_PX, TOLERANCE = 0.1, 40, 1e-3
 BRIGHTEST = 1e-3  # share of the pixels in which the airlight is looked for
@@ -177,12 +177,13 @@ def _fixed(*settings: Setting) -> Callable[[Truth], list[Setting]]:
 
 def _exact(truth: Truth) -> list[Setting]:
     """The true sigma where it is known, else two guesses: more of a slow peer would take hours."""
-    return [(truth.sigma,)] if truth.sigma else [(10.0,), (20.0,)]
+    guesses = [(25.0,), (50.0,)] if "noise" in truth.types else [(10.0,), (20.0,)]
+    return [(truth.sigma,)] if truth.sigma else guesses
 
 
 def _weights(truth: Truth) -> list[Setting]:
     """Weights of total variation: near the sigma as a share of 255."""
-    return [(s * truth.sigma / 255,) for s in (0.7, 1.0, 1.4)] if truth.sigma else [(0.02,), (0.05,), (0.1,)]
+    return [(s * truth.sigma / 255,) for s in (0.7, 1.0, 1.4)] if truth.sigma else [(0.02,), (0.05,), (0.1,), (0.2,)]
 
 
 GRAINY = frozenset({"noise", "jpeg"})
