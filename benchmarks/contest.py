@@ -113,7 +113,7 @@ def hold(
     singles = [tune(peer, val, journal) for peer in suited]
     chains = [chain for chain, _ in singles]
     if len(test[0].truth.types) > 1 and singles:
-        pairs = list(_pairs(singles, val, journal))
+        pairs = list(_pairs(foremost(singles, test[0].truth.types), val, journal))
         chains = [max(found, key=lambda entry: entry[1])[0] for found in (singles, pairs) if found]
     rows = [_scored(example, DEGRADED, "", example.degraded, 0.0, None) for example in test]
     for name, restore in system.items():
@@ -133,6 +133,15 @@ def tune(peer: Peer, val: list[Example], journal: Journal) -> tuple[Chain, float
     if len(tried) == 1 and len(val[0].truth.types) == 1:
         return tried[0], 0.0  # nothing to choose
     return _best(tried, val[:SLOW_PHOTOS] if peer.slow else val, journal)
+
+
+def foremost(singles: list[tuple[Chain, float]], types: tuple[str, ...]) -> list[tuple[Chain, float]]:
+    """The two that gained most alone for each type of a mixture: others would add hours and little else."""
+    kept = set[str]()
+    for kind in types:
+        for_it = [entry for entry in singles if kind in entry[0].links[0][0].types]
+        kept |= {chain.name for chain, _ in sorted(for_it, key=lambda entry: -entry[1])[:2]}
+    return [entry for entry in singles if entry[0].name in kept]
 
 
 def _pairs(

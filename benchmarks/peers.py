@@ -199,7 +199,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("dark channel", frozenset({"haze"}), _fixed(*product((0.6, 0.8, 0.95), (7, 15))), dark_channel),
     Peer("gamma", VEILED, _fixed((0.3,), (0.4,), (0.5,), (0.65,), (1.5,), (2.2,), (3.0,)), gamma),
     Peer("CLAHE", VEILED, _fixed((1,), (2,), (4,), (8,), (16,)), clahe),
-    Peer("Richardson-Lucy", BLURRED, _fixed((0, 30), (1, 10), (1, 30), (1, 60)), richardson_lucy),
+    Peer("Richardson-Lucy", BLURRED, _fixed((1, 10), (1, 30), (1, 60)), richardson_lucy),
     Peer("Wiener", BLURRED, _fixed((0, 0.03), (0, 0.1), (1, 0.03), (1, 0.1), (1, 0.3)), wiener),
     Peer("unsharp mask", BLURRED, _fixed((0.3,), (1.0,), (2.0,)), unsharp),
 )
