@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from components import params, tracking
 from components.tracking.store import TELEMETRY
-from rnr import PRETRAINED, console
+from rnr import console
 
 OLDEST_PYTHON = (3, 11)
 PACKAGES = ("torch", "transformers", "deepspeed", "mlflow", "prefect", "dvc")
@@ -88,10 +88,7 @@ def champion() -> Check:
     try:
         tracking.fetch_model(tracking.CHAMPION)
     except tracking.NoSuchModel as error:
-        instead = "pretrained/ diagnoses, nothing restores until `rnr run` has trained a restorer"
-        if (PRETRAINED / "restorer").is_dir():
-            instead = "pretrained/ is used"
-        return Check("champion", "warn", f"{console.one_line(error)}; {instead}")
+        return Check("champion", "warn", f"{console.one_line(error)}; pretrained/ is used until `rnr run` promotes one")
     except tracking.TrackingError as error:
         return Check("champion", "fail", console.one_line(error))
     return Check("champion", "ok", tracking.CHAMPION)
