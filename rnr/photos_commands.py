@@ -118,9 +118,10 @@ def restore(args: argparse.Namespace) -> int:
             continue
         if args.json:
             console.put_json(told)
-        rows.append((str(job.name), _brief(told["before"]), _brief(told["after"]), told["kept"] or ""))
+        why = told["kept"] or told["weakened"] or ""
+        rows.append((str(job.name), _brief(told["before"]), _brief(told["after"]), f"{told['strength']:g}", why))
     if not args.json and rows:
-        console.put_table(("photo", "before", "after", "left as it was because"), rows)
+        console.put_table(("photo", "before", "after", "strength", "held back because"), rows)
         print(f"{len(rows)} written to {out}, {failed} failed")
     return console.SOME_FAILED if failed else console.OK
 
@@ -139,9 +140,11 @@ def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float],
         "before": _as_dict(result.before),
         "after": _as_dict(result.after),
         "kept": result.kept,
+        "weakened": result.weakened,
+        "strength": result.strength,
         "timings": result.timings,
         "edits": edits,
-        "strength": strength,
+        "strength_asked": strength,
         "notes": list(photo.notes),
     }
     storage.write_json(sidecar(target), told)

@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from components.photos.decode import decode
-from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, run
+from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, UNSURE, run
 
 
 def test_folder_keeps_its_structure_and_each_photo_gets_a_diagnosis(place: Path, photo, models) -> None:
@@ -48,7 +48,20 @@ def test_photo_that_is_kept_comes_back_byte_for_byte(place: Path, photo, models)
     source = photo(place / "a.jpg", CLEAN, quality=40)
     assert run("restore", "a.jpg", "-o", "out") == 0
     assert Path("out/a.jpg").read_bytes() == source.read_bytes()
-    assert json.loads(Path("out/a.jpg.diagnosis.json").read_text())["kept"] == "no degradation to remove"
+    told = json.loads(Path("out/a.jpg.diagnosis.json").read_text())
+    assert (told["kept"], told["strength"], told["strength_asked"]) == ("no degradation to remove", 0, 1)
+
+
+def test_a_weakened_result_says_so_in_table_and_sidecar(place: Path, photo, models, capsys) -> None:
+    photo(place / "a.png", UNSURE)
+    assert run("restore", "a.png", "-o", "out") == 0
+    assert (decode("out/a.png").pixels == np.array(UNSURE) + BRIGHTER // 2).all()
+    told = json.loads(Path("out/a.png.diagnosis.json").read_text())
+    assert (told["kept"], told["strength"], told["strength_asked"]) == (None, 0.5, 1)
+    assert told["weakened"] == "rain rose from 20 to 40 at strength 1"
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("a.png"))
+    assert "0.5" in row
+    assert told["weakened"] in row
 
 
 def test_rotated_photo_with_alpha_comes_out_upright(place: Path, models) -> None:
