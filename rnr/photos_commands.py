@@ -128,7 +128,7 @@ def restore(args: argparse.Namespace) -> int:
 
 def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float], strength: float) -> dict:
     """Write the restored photo and its sidecar; returns what the sidecar says, with the paths."""
-    photo = decode(job.source)
+    photo = decode(job.source, deep=True)
     result = models.restore(photo.pixels, edits or None, strength)
     if result.kept:
         # do no harm: the very file, not its pixels compressed once more

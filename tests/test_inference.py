@@ -12,7 +12,7 @@ from torch import nn
 
 from components import inference
 from components.diagnosis import Diagnosis
-from components.inference import Models, ModelRefError, Restored
+from components.inference import ModelRefError, Models, Restored
 from components.reasoner.reader import Reasoner
 from components.restorer.network import Restorer
 

@@ -4,8 +4,8 @@
 
 Logged as code, not as a pickle: MLflow runs this file when it loads the model, with `components` beside it.
 Input: column `image`, bytes of a photo file or their base64 text. Parameters: `edits` (JSON object, type ->
-severity) and `strength` (0..1). Output: `image` (base64 PNG of 8 bits), `diagnosis` (JSON with `before`, `after`, the `strength`
-that was used and why it was `weakened`, or null), `kept` (why the photo came back unchanged, or empty).
+severity) and `strength` (0..1). Output: `image` (base64 PNG of 8 bits), `diagnosis` (JSON with `before`, `after`, the
+`strength` that was used and why it was `weakened`, or null), `kept` (why the photo came back unchanged, or empty).
 """
 
 from __future__ import annotations

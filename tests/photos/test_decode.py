@@ -11,7 +11,8 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
-from components.photos.decode import Photo, PhotoError, decode, encode, find_photos, srgb_profile
+from components.photos.colour import srgb_profile
+from components.photos.decode import Photo, PhotoError, decode, encode, find_photos
 
 ROTATED_90 = 6  # EXIF: the camera was held upright, the top of the scene is at the right of the stored picture
 
