@@ -140,7 +140,8 @@ def _curve(tag: bytes) -> np.ndarray:
     if kind >= len(PARAMETERS):
         raise ValueError("not a known curve")
     given = [value / 65536 for value in struct.unpack_from(f">{PARAMETERS[kind]}i", tag, 12)]
-    gamma, a, b, c, d, e, f = [*given, *(1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)[len(given) :]]
+    # what a kind does not state: a = 1, the others 0
+    gamma, a, b, c, d, e, f = given + [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0][len(given) :]
     if kind in (1, 2):
         # below where the power begins the curve is flat, at c
         c, d, e, f = 0.0, -b / a, c, c

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,14 +29,15 @@ def values(channels: int) -> np.ndarray:
     return noise
 
 
-def write(path: Path, stored: np.ndarray, **options) -> None:
+def write(path: Path, stored: np.ndarray, **options: Any) -> None:
     """With another writer than ours."""
     if path.suffix == ".png":
         cv2.imwrite(str(path), stored[..., [2, 1, 0, 3][: stored.shape[2]]] if stored.shape[2] > 1 else stored)
     else:
-        colours = {"photometric": "rgb" if stored.shape[2] > 1 else "minisblack"}
-        alpha = {"extrasamples": ["unassalpha"]} if stored.shape[2] == 4 else {}
-        tifffile.imwrite(path, stored if stored.shape[2] > 1 else stored[..., 0], **colours, **alpha, **options)
+        options["photometric"] = "rgb" if stored.shape[2] > 1 else "minisblack"
+        if stored.shape[2] == 4:
+            options["extrasamples"] = ["unassalpha"]
+        tifffile.imwrite(path, stored if stored.shape[2] > 1 else stored[..., 0], **options)
 
 
 def exif() -> bytes:
@@ -71,10 +73,11 @@ def test_others_read_what_is_written(tmp_path: Path, channels: int) -> None:
     stored = values(channels)
     photo = Photo(stored[..., :3], stored[..., 3] if channels == 4 else None, srgb_profile(), exif(), "TIFF", 16)
     encode(tmp_path / "a.tif", photo.pixels, photo)
-    assert np.array_equal(cv2.imread(str(tmp_path / "a.tif"), cv2.IMREAD_UNCHANGED)[..., 2::-1], stored[..., :3])
+    assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), stored)
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
-        assert file.pages[0].shape == stored.shape
-        assert file.pages[0].tags[34665].value["ISOSpeedRatings"] == 400
+        page = file.pages.first
+        assert page.shape == stored.shape
+        assert page.tags[34665].value["ISOSpeedRatings"] == 400
 
 
 def test_grey_with_alpha_is_read_from_png(tmp_path: Path) -> None:

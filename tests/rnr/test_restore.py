@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from components.photos.decode import decode
+from components.photos.decode import Photo, decode, encode
 from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, UNSURE, run
 
 
@@ -84,6 +84,18 @@ def test_unusual_modes_are_restored(place: Path, models, mode: str, name: str) -
     assert run("restore", name, "one-pixel.png", "-o", "out") == 0
     assert decode(Path("out") / name).pixels.shape == (40, 60, 3)
     assert decode("out/one-pixel.png").pixels.tolist() == [[[19, 19, 19]]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_stay_sixteen(place: Path, models, name: str) -> None:
+    """Restored in steps of 16 bits; kept, the very same file."""
+    stored = np.random.default_rng(0).integers(9000, 50000, (40, 60, 3), np.uint16)
+    for source, pixels in ((place / name, stored), (place / f"clean-{name}", np.zeros_like(stored))):
+        encode(source, pixels, Photo(pixels, None, None, None, "PNG" if name == "a.png" else "TIFF", 16))
+    assert run("restore", name, f"clean-{name}", "-o", "out") == 0
+    photo = decode(place / "out" / name, deep=True)
+    assert np.array_equal(photo.pixels, stored + BRIGHTER * 257)
+    assert (place / "out" / f"clean-{name}").read_bytes() == (place / f"clean-{name}").read_bytes()
 
 
 def test_bad_photos_are_named_and_the_others_done(place: Path, photo, models, capsys) -> None:
