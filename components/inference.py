@@ -87,21 +87,21 @@ class Models:
         restored = self.apply(image, before, None if edits else reading.embedding[0])
         painted = time.perf_counter()
         reasons = [] if edits else doubts(before)
-        if reasons:
-            strength /= 2
+        strength = strength / 2 if reasons else strength
+        fade(image, restored, strength)
         for _ in range(LOOKS):
-            result = blended(image, restored, strength)
-            after = self.diagnose([result])[0]
+            after = self.diagnose([restored])[0]
             risen = None if edits else harm(before, after)
             if risen is None:
                 break
             reasons.append(f"{risen} at strength {strength:g}")
             strength /= 2
+            fade(image, restored, 0.5)
         timings |= {"restore_s": painted - reasoned, "second_look_s": time.perf_counter() - painted}
         told = "; ".join(reasons) or None
         if risen:
             return Restored(image, before, seen, told, timings, 0.0)
-        return Restored(result, before, after, None, timings, strength, told)
+        return Restored(restored, before, after, None, timings, strength, told)
 
     @torch.inference_mode()
     def apply(self, image: np.ndarray, diagnosis: Diagnosis, embedding: torch.Tensor | None) -> np.ndarray:
@@ -144,15 +144,16 @@ def eight_bits(image: np.ndarray) -> np.ndarray:
     return out
 
 
-def blended(image: np.ndarray, restored: np.ndarray, strength: float) -> np.ndarray:
-    """From the photo (at 0) to the restored one (at 1), both (H, W, 3) of one integer type, which comes back."""
+def fade(image: np.ndarray, restored: np.ndarray, strength: float) -> None:
+    """Blend a restored photo, where it lies, with the original: all of it at 1, nothing at 0.
+
+    Both (H, W, 3) of one integer type. In place, because three copies of a very large photo would be too many.
+    """
     if strength == 1:
-        return restored
-    out = np.empty_like(image)
+        return
     for rows in _bands(image):
         old = image[rows].astype(np.float32)
-        out[rows] = np.rint(old + np.float32(strength) * (restored[rows] - old))
-    return out
+        restored[rows] = np.rint(old + np.float32(strength) * (restored[rows] - old))
 
 
 def _bands(image: np.ndarray) -> Iterator[slice]:

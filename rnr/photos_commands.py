@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,6 +135,8 @@ def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float],
         with storage.whole_file(target) as part:
             shutil.copyfile(job.source, part)
     else:
+        # the pixels of a very large photo need not wait in memory while the restored ones are packed
+        photo = replace(photo, pixels=result.image)
         encode(target, result.image, photo)
     told = {
         "before": _as_dict(result.before),

@@ -143,13 +143,14 @@ def test_eight_bits_are_the_nearest():
     assert inference.eight_bits(eight) is eight
 
 
-def test_blending_reaches_both_ends():
+@pytest.mark.parametrize("strength", [0, 0.25, 0.5, 1])
+def test_fading_blends_to_the_nearest_step(strength):
     random = np.random.default_rng(0)
     for dtype in (np.uint8, np.uint16):
-        a, b = random.integers(0, np.iinfo(dtype).max, (2, 600, 5, 3), dtype, endpoint=True)
-        assert np.array_equal(inference.blended(a, b, 0), a)
-        assert np.array_equal(inference.blended(a, b, 1), b)
-        assert np.abs(inference.blended(a, b, 0.5) - (a / 2 + b / 2)).max() <= 0.5
+        old, new = random.integers(0, np.iinfo(dtype).max, (2, 600, 5, 3), dtype, endpoint=True)
+        faded = new.copy()
+        inference.fade(old, faded, strength)
+        assert np.abs(faded - (old + strength * (new.astype(float) - old))).max() <= 0.501
 
 
 def test_models_that_only_diagnose_say_so():
