@@ -49,12 +49,9 @@ def _told(models: inference.Models, example: cases.Example) -> np.ndarray | None
     return models.apply(example.degraded, Diagnosis(findings=visible(example.recipe, example.severities)), None)
 
 
-@torch.inference_mode()
 def _blind(models: inference.Models, image: np.ndarray) -> np.ndarray:
     assert models.restorer is not None
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div(255).to(models.device)
-    restored = tiles.restore(models.restorer, pixels, torch.zeros(CONDITION, device=models.device), None)
-    return (restored * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    return tiles.restore(models.restorer, image, torch.zeros(CONDITION, device=models.device), None)
 
 
 def chosen_cases(names: str | None, third_party: bool) -> list[str]:

@@ -63,6 +63,8 @@ def show_pictures(models: Any, pairs: pd.DataFrame, out: Path = OUT) -> list[Pat
         print(f"  Severity found: {severities(result.before)}; left after restoring: {severities(result.after)}.")
         if result.kept:
             print(f"  Left as it was: {result.kept}.")
+        if result.weakened:
+            print(f"  Restored at strength {result.strength:g} only: {result.weakened}.")
     return paths
 
 

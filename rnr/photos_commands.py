@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,30 +118,35 @@ def restore(args: argparse.Namespace) -> int:
             continue
         if args.json:
             console.put_json(told)
-        rows.append((str(job.name), _brief(told["before"]), _brief(told["after"]), told["kept"] or ""))
+        why = told["kept"] or told["weakened"] or ""
+        rows.append((str(job.name), _brief(told["before"]), _brief(told["after"]), f"{told['strength']:g}", why))
     if not args.json and rows:
-        console.put_table(("photo", "before", "after", "left as it was because"), rows)
+        console.put_table(("photo", "before", "after", "strength", "held back because"), rows)
         print(f"{len(rows)} written to {out}, {failed} failed")
     return console.SOME_FAILED if failed else console.OK
 
 
 def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float], strength: float) -> dict:
     """Write the restored photo and its sidecar; returns what the sidecar says, with the paths."""
-    photo = decode(job.source)
+    photo = decode(job.source, deep=True)
     result = models.restore(photo.pixels, edits or None, strength)
     if result.kept:
         # do no harm: the very file, not its pixels compressed once more
         with storage.whole_file(target) as part:
             shutil.copyfile(job.source, part)
     else:
+        # the pixels of a very large photo need not wait in memory while the restored ones are packed
+        photo = replace(photo, pixels=result.image)
         encode(target, result.image, photo)
     told = {
         "before": _as_dict(result.before),
         "after": _as_dict(result.after),
         "kept": result.kept,
+        "weakened": result.weakened,
+        "strength": result.strength,
         "timings": result.timings,
         "edits": edits,
-        "strength": strength,
+        "strength_asked": strength,
         "notes": list(photo.notes),
     }
     storage.write_json(sidecar(target), told)

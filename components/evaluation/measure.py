@@ -25,7 +25,7 @@ def measure(models: str | Path, pairs: str | Path = "data/pairs") -> dict:
 
 
 def restoration_table(models: inference.Models, frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a pair: case, scores before and after `Models.restore`, why it was kept, seconds."""
+    """One row a pair: case, scores before and after `Models.restore`, why it was kept, strength, seconds."""
     rows = []
     for pair in storage.progress(frame.itertuples(index=False), len(frame), "restoring test pairs"):
         degraded, clean = storage.decode_image(pair.degraded), storage.decode_image(pair.clean)
@@ -37,6 +37,8 @@ def restoration_table(models: inference.Models, frame: pd.DataFrame) -> pd.DataF
                 "case": pair.case,
                 **scores(degraded, result.image, clean),
                 "kept": result.kept or "",
+                "weakened": result.weakened or "",
+                "strength": result.strength,
                 "before": result.before.to_json(),
                 "after": result.after.to_json(),
                 "seconds": time.perf_counter() - began,
@@ -105,4 +107,6 @@ def evaluate_folders(models: inference.Models, found: list[tuple[str, np.ndarray
             "severities_before": dict(zip(TYPES, result.before.severities(), strict=True)),
             "severities_after": dict(zip(TYPES, result.after.severities(), strict=True)),
             "kept": result.kept,
+            "weakened": result.weakened,
+            "strength": result.strength,
         }

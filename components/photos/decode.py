@@ -1,16 +1,15 @@
-"""Photos in and out: any common file as upright 8-bit sRGB, and back into a file of the same format.
+"""Photos in and out: any common file as upright sRGB, and back into a file of the same format.
 
     from components.photos.decode import decode, encode
     photo = decode("holiday/fog.jpg")
     encode("out/fog.jpg", photo.pixels, like=photo)
 
-Everything is 8 bits per channel inside. A 16-bit file is read at 8 bits (its `notes` say so) and written back
-at 8: Pillow has no 16-bit RGB mode.
+Pixels are 8 bits per channel. Whoever asks for it (`deep=True`) gets the 16 bits of a 16-bit PNG or TIFF, and what has
+16 bits is written with 16. Beside its pixels a photo takes no more memory than Pillow needs for it.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import threading
 import warnings
@@ -19,15 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from components import storage
+from components.photos import colour, deep
+from components.photos.orientation import canvas
 
 # Only plain picture formats: Pillow can open others (EPS starts Ghostscript), which no stranger's file should reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 JPEG_QUALITY = 95
 WEBP_QUALITY = 95
+# an optimised JPEG is some percent smaller, and all its coefficients wait in memory: 6 bytes a pixel
+OPTIMISED_PIXELS = 30_000_000
+BAND_PX = 256  # rows that are converted at once
 BITS_PER_SAMPLE = 258  # TIFF tag
 # What a TIFF's own directory says of the photo; its other tags describe how the pixels lay in the old file.
 DESCRIPTIVE_TAGS = {
@@ -58,8 +62,9 @@ class PhotoError(ValueError):
 class Photo:
     """One decoded photo.
 
-    pixels: (H, W, 3) uint8 sRGB, upright. alpha: (H, W) uint8, 255 opaque, or None.
-    icc: the colour profile the file came with (the pixels are sRGB already), or None.
+    pixels: (H, W, 3) uint8 or (read deep) uint16, sRGB, upright. alpha: (H, W) of the same type, or None.
+    icc: the colour profile the file came with, or None. own_colours: whether the pixels are still in its space
+    (only read deep, from a profile that cannot be undone; else they are sRGB).
     exif: the EXIF block with its orientation reset to 1, or None. format: Pillow's name ("JPEG", "PNG", ...).
     bits: per channel in the file, 8 or 16. notes: what was lost or assumed on the way in, one sentence each.
     """
@@ -71,10 +76,11 @@ class Photo:
     format: str
     bits: int
     notes: tuple[str, ...] = ()
+    own_colours: bool = False
 
 
-def decode(path: str | Path, max_pixels: int = 200_000_000) -> Photo:
-    """Read one photo; of several frames or pages the first.
+def decode(path: str | Path, max_pixels: int = 200_000_000, deep: bool = False) -> Photo:
+    """Read one photo; of several frames or pages the first. With `deep` 16 bits stay 16 bits.
 
     Raises PhotoError for a missing, empty, corrupt, truncated or unsupported file and for one of more than
     `max_pixels` pixels (checked before anything is unpacked).
@@ -87,7 +93,7 @@ def decode(path: str | Path, max_pixels: int = 200_000_000) -> Photo:
             width, height = image.size
             if width * height > max_pixels:
                 raise PhotoError(f"{path}: {width}x{height} is {width * height} pixels, over the limit of {max_pixels}")
-            return _read(image)
+            return _read(path, image, deep)
     except PhotoError:
         raise
     except UnidentifiedImageError:
@@ -111,7 +117,7 @@ def _open(path: Path) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _read(image: Image.Image) -> Photo:
+def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
     notes: list[str] = []
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
@@ -119,20 +125,55 @@ def _read(image: Image.Image) -> Photo:
         image.seek(0)
     form = "JPEG" if image.format == "MPO" else str(image.format)
     bits = _bits(image)
-    if bits == 16:
-        notes.append("16 bits per channel read at 8")
     icc = image.info.get("icc_profile") or None
+    # also where OpenCV reads the pixels: it takes torn files for whole ones
     image.load()
-    upright = image
+    orientation = 1
     try:
-        upright = ImageOps.exif_transpose(image)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (ValueError, TypeError, KeyError, SyntaxError, OSError):
         notes.append("unreadable EXIF: orientation unknown, taken as upright")
-    # from the opened file: a TIFF's tags do not travel to the turned picture
     exif = _kept_exif(image, form, notes)
-    image, alpha = _eight_bits(upright)
-    pixels = np.asarray(_to_srgb(image, icc, notes))
+    values = deep.read(path, image) if wants_deep and bits == 16 else None
+    if values is not None:
+        pixels, alpha = _turned(values, orientation)
+        own = not colour.deep_to_srgb(pixels, "L" if values.shape[2] == 1 else "RGB", icc, BAND_PX, notes)
+        return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes), own)
+    if bits == 16:
+        notes.append("16 bits per channel read at 8")
+    pixels, alpha = _unpacked(image, orientation, icc, notes)
     return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes))
+
+
+def _unpacked(
+    image: Image.Image, orientation: int, icc: bytes | None, notes: list[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Upright pixels (H, W, 3) uint8 in sRGB and alpha (H, W) uint8 or None, band by band."""
+    width, height = image.size
+    pixels, rows = canvas((height, width, 3), np.uint8, orientation)
+    alpha, opacities = None, None
+    if image.has_transparency_data:
+        alpha, opacities = canvas((height, width), np.uint8, orientation)
+    convert = None
+    for top in range(0, height, BAND_PX):
+        band, opacity = _eight_bits(image.crop((0, top, width, min(top + BAND_PX, height))))
+        convert = convert or colour.to_srgb(band.mode, icc, notes)
+        rows[top : top + BAND_PX] = np.asarray(convert(band))
+        if opacities is not None:
+            opacities[top : top + BAND_PX] = opacity
+    return pixels, alpha
+
+
+def _turned(values: np.ndarray, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Upright pixels (H, W, 3) and alpha (H, W) or None of stored values (H, W, 1, 3 or 4)."""
+    height, width, channels = values.shape
+    pixels, stored = canvas((height, width, 3), values.dtype, orientation)
+    stored[:] = values[..., :3]
+    if channels < 4:
+        return pixels, None
+    alpha, stored = canvas((height, width), values.dtype, orientation)
+    stored[:] = values[..., 3]
+    return pixels, alpha
 
 
 def _bits(image: Image.Image) -> int:
@@ -181,47 +222,43 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     return colour, alpha
 
 
-def _to_srgb(image: Image.Image, icc: bytes | None, notes: list[str]) -> Image.Image:
-    """RGB picture in sRGB: through the embedded profile where it fits the pixels, else as it stands."""
-    if icc is None:
-        return image.convert("RGB")
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        space = profile.profile.xcolor_space.strip()
-        name = (profile.profile.profile_description or "").strip()
-        if space != {"L": "GRAY"}.get(image.mode, image.mode):
-            notes.append(f"colour profile is for {space}, not for {image.mode}: ignored")
-            return image.convert("RGB")
-        # converting sRGB to sRGB would only round
-        if image.mode == "RGB" and name.startswith("sRGB"):
-            return image
-        # a grey profile maps grey to grey; an output mode other than RGB would keep the file's own space
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        notes.append("unreadable colour profile: taken as sRGB")
-        return image.convert("RGB")
-    return converted if converted is not None else image.convert("RGB")
-
-
-def srgb_profile() -> bytes:
-    """An sRGB ICC profile, always the same bytes."""
-    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    profile[24:36] = bytes(12)  # the time of its making (ICC.1:2022, profile header, bytes 24 to 35)
-    return bytes(profile)
-
-
 def encode(path: str | Path, pixels: np.ndarray, like: Photo) -> None:
-    """Write (H, W, 3) uint8 sRGB `pixels` as a file of `like`'s format, whole or not at all.
+    """Write (H, W, 3) `pixels` as a file of `like`'s format, whole or not at all; uint16 as 16 bits (PNG, TIFF).
 
     Kept: EXIF (orientation 1) and, for PNG, WebP and TIFF, alpha where the size is the same. A file that came
-    with a colour profile gets an sRGB profile. JPEG is written at quality 95 without colour subsampling, GIF
-    with 256 colours. Raises PhotoError when the file cannot be written.
+    with a colour profile gets an sRGB profile, or its own where the pixels are in its colours. JPEG is written at
+    quality 95 without colour subsampling, GIF with 256 colours. Raises PhotoError when the file cannot be written.
     """
+    alpha = like.alpha
+    if alpha is not None and (alpha.shape != pixels.shape[:2] or like.format not in ("PNG", "WEBP", "TIFF")):
+        alpha = None
+    icc = None if like.icc is None else like.icc if like.own_colours else colour.srgb_profile()
+    try:
+        with storage.whole_file(path) as part:
+            if pixels.dtype == np.uint16:
+                _write_deep(part, pixels, alpha, icc, like)
+            else:
+                _write(part, pixels, alpha, icc, like)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise PhotoError(f"{path}: cannot be written: {reason}") from error
+
+
+def _write_deep(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes | None, like: Photo) -> None:
+    if like.format not in deep.FORMATS:
+        raise ValueError(f"{like.format} holds 8 bits per channel, not 16")
+    channels = [pixels] if alpha is None else [pixels, alpha]
+    with path.open("wb") as file:
+        (deep.write_png if like.format == "PNG" else deep.write_tiff)(file, channels, icc, like.exif)
+
+
+def _write(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes | None, like: Photo) -> None:
     image = Image.fromarray(pixels)
-    if like.alpha is not None and like.alpha.shape == pixels.shape[:2] and like.format in ("PNG", "WEBP", "TIFF"):
-        image.putalpha(Image.fromarray(like.alpha))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+    small = pixels.shape[0] * pixels.shape[1] <= OPTIMISED_PIXELS
     by_format: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": True},
+        "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": small},
         "WEBP": {"quality": WEBP_QUALITY, "method": 4, "exact": True},
         "TIFF": {"compression": "tiff_lzw"},
     }
@@ -229,14 +266,9 @@ def encode(path: str | Path, pixels: np.ndarray, like: Photo) -> None:
     if like.format in ("JPEG", "PNG", "WEBP", "TIFF"):
         if like.exif is not None:
             options["exif"] = like.exif
-        if like.icc is not None:
-            options["icc_profile"] = srgb_profile()
-    try:
-        with storage.whole_file(path) as part:
-            image.save(part, like.format, **options)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise PhotoError(f"{path}: cannot be written: {reason}") from error
+        if icc is not None:
+            options["icc_profile"] = icc
+    image.save(path, like.format, **options)
 
 
 def find_photos(inputs: list[str | Path] | list[Path] | list[str]) -> list[Path]:

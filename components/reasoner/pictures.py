@@ -19,6 +19,7 @@ from components.reasoner import gauges, streaks
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
 GRID = 16
 LARGE_PX = 2048  # the whole of a photo of twice this or more is looked at shrunk
+BAND_PX = 256  # rows of a very large photo that are shrunk at once
 NEAR = 9
 STREAKS_PX = gauges.WINDOW // streaks.CELL
 
@@ -172,11 +173,13 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
     Each crop is measured with what lies around it, up to a window of gauges.WINDOW, at native resolution; thumbnail
     and tones are those of the whole photo, which is first halved, or thirded, ... where it is very large.
     """
-    missing = [(0, max(0, crop_px - side)) for side in image.shape[:2]]
-    native = np.pad(image, (*missing, (0, 0)), mode="edge")
+    native = image
+    if min(image.shape[:2]) < crop_px:
+        missing = [(0, max(0, crop_px - side)) for side in image.shape[:2]]
+        native = np.pad(image, (*missing, (0, 0)), mode="edge")
     height, width = native.shape[:2]
     factor = max(height, width) // LARGE_PX
-    whole = to_tensor(native if factor < 2 else np.asarray(Image.fromarray(native).reduce(factor)))
+    whole = to_tensor(native if factor < 2 else reduced(native, factor))
     corners = view_corners(height, width, crop_px, views)
     spots = [
         tuple(
@@ -191,6 +194,14 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
     crops = torch.stack([_cut(native, corner, crop_px) for corner in corners])
     own = [unique.index(spot) for spot in spots]
     return Views(thumbnail(whole, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
+
+
+def reduced(image: np.ndarray, factor: int) -> np.ndarray:
+    """(H, W, 3) uint8 at a `factor`th of its size, by Pillow, which would need a third more than the photo itself:
+    band by band, with the same result."""
+    band = factor * max(1, BAND_PX // factor)
+    starts = range(0, len(image), band)
+    return np.concatenate([np.asarray(Image.fromarray(image[at : at + band]).reduce(factor)) for at in starts])
 
 
 def _cut(image: np.ndarray, corner: tuple[int, ...], size: int) -> torch.Tensor:

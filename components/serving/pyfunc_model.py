@@ -4,8 +4,8 @@
 
 Logged as code, not as a pickle: MLflow runs this file when it loads the model, with `components` beside it.
 Input: column `image`, bytes of a photo file or their base64 text. Parameters: `edits` (JSON object, type ->
-severity) and `strength` (0..1). Output: `image` (base64 PNG), `diagnosis` (JSON with `before` and `after`), `kept`
-(why the photo came back unchanged, or empty).
+severity) and `strength` (0..1). Output: `image` (base64 PNG of 8 bits), `diagnosis` (JSON with `before`, `after`, the
+`strength` that was used and why it was `weakened`, or null), `kept` (why the photo came back unchanged, or empty).
 """
 
 from __future__ import annotations
@@ -78,7 +78,12 @@ class ReasonAndRestore(PythonModel):
         rows = []
         for value in model_input["image"]:
             restored = self.models.restore(decode_photo(photo_bytes(value)), edits or None, strength)
-            diagnosis = {"before": restored.before.model_dump(), "after": restored.after.model_dump()}
+            diagnosis = {
+                "before": restored.before.model_dump(),
+                "after": restored.after.model_dump(),
+                "strength": restored.strength,
+                "weakened": restored.weakened,
+            }
             rows.append(
                 {
                     "image": base64.b64encode(storage.encode_png(restored.image)).decode("ascii"),

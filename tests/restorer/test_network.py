@@ -1,4 +1,4 @@
-"""The restorer: identity where nothing is wrong, any size, seams that blend, files that load again."""
+"""The restorer: identity where nothing is wrong, what it hears and sees, files that load again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from components.diagnosis import Diagnosis
-from components.restorer import network, tiles
+from components.restorer import network
 from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES, condition_vector, mirrored, misheard
 from components.restorer.deblur import FINGERPRINT
 
@@ -60,11 +60,6 @@ def test_actions_change_the_effect_and_the_mean_action_starts_at_none(trained):
     assert torch.allclose(trained(image, told, None, half), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (7, 9), (130, 70)])
-def test_any_size_comes_back_as_it_went_in(trained, size):
-    assert tiles.restore(trained, torch.rand(3, *size), condition(noise=50)[0], None).shape == (3, *size)
-
-
 def test_a_tile_knows_the_whole_photo(trained):
     """What the survey says of a window is what it says of the same place of the photo, and it matters."""
     features = torch.rand(1, 4, 16, 16)
@@ -77,14 +72,6 @@ def test_a_tile_knows_the_whole_photo(trained):
     assert not torch.allclose(trained(image, told, whole=dark), trained(image, told, whole=light))
     alone = network.Whole.of(image)
     assert torch.equal(trained(image, told), trained(image, told, whole=alone))
-
-
-def test_tiles_leave_no_seam(trained, monkeypatch):
-    image, told = torch.rand(3, 1, 1).expand(3, 320, 256).contiguous(), condition(haze=60)[0]
-    whole = tiles.restore(trained, image, told, None)
-    monkeypatch.setattr(tiles, "TILE", 192)
-    pieces = tiles.restore(trained, image, told, None)
-    assert torch.allclose(whole, pieces, atol=2e-3)
 
 
 def test_saved_and_loaded_it_is_the_same(trained, tmp_path):

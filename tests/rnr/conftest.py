@@ -16,11 +16,14 @@ from rnr import cli
 
 BRIGHTER = 10
 CURSED = (200, 0, 200)  # a photo of this colour breaks the model
+UNSURE = (0, 200, 0)  # at full strength a photo of this colour shows more rain than before
 CLEAN = (0, 0, 0)  # a photo of this colour (or nearly, after JPEG) has nothing wrong with it
 
 
 class FakeModels:
-    """Finds haze 60 and rain 20 in all but CLEAN photos; restoring makes them BRIGHTER and leaves haze 10."""
+    """Finds haze 60 and rain 20 in all but CLEAN photos; restoring makes them BRIGHTER and leaves haze 10.
+
+    Photos of the colour UNSURE are restored at half the strength."""
 
     def diagnose(self, images: list[np.ndarray]) -> list[Diagnosis]:
         return [self.look(image) for image in images]
@@ -37,10 +40,14 @@ class FakeModels:
     def restore(self, image: np.ndarray, edits: dict[str, float] | None = None, strength: float = 1.0) -> Restored:
         before = self.look(image).edited(edits or {})
         if before.is_clean:
-            return Restored(image, before, before, "no degradation to remove", {"diagnose_s": 0.1})
-        brighter = np.clip(image.astype(int) + round(BRIGHTER * strength), 0, 255).astype(np.uint8)
+            return Restored(image, before, before, "no degradation to remove", {"diagnose_s": 0.1}, 0.0)
+        weakened = None
+        if (image == UNSURE).all() and not edits:
+            strength, weakened = strength / 2, "rain rose from 20 to 40 at strength 1"
+        white = np.iinfo(image.dtype).max
+        brighter = np.clip(image.astype(int) + round(BRIGHTER * strength * white / 255), 0, white).astype(image.dtype)
         after = Diagnosis(findings={"haze": Finding(severity=10)})
-        return Restored(brighter, before, after, None, {"diagnose_s": 0.1, "restore_s": 0.2})
+        return Restored(brighter, before, after, None, {"diagnose_s": 0.1, "restore_s": 0.2}, strength, weakened)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from components.photos.decode import decode
-from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, run
+from components.photos.decode import Photo, decode, encode
+from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, UNSURE, run
 
 
 def test_folder_keeps_its_structure_and_each_photo_gets_a_diagnosis(place: Path, photo, models) -> None:
@@ -48,7 +48,20 @@ def test_photo_that_is_kept_comes_back_byte_for_byte(place: Path, photo, models)
     source = photo(place / "a.jpg", CLEAN, quality=40)
     assert run("restore", "a.jpg", "-o", "out") == 0
     assert Path("out/a.jpg").read_bytes() == source.read_bytes()
-    assert json.loads(Path("out/a.jpg.diagnosis.json").read_text())["kept"] == "no degradation to remove"
+    told = json.loads(Path("out/a.jpg.diagnosis.json").read_text())
+    assert (told["kept"], told["strength"], told["strength_asked"]) == ("no degradation to remove", 0, 1)
+
+
+def test_a_weakened_result_says_so_in_table_and_sidecar(place: Path, photo, models, capsys) -> None:
+    photo(place / "a.png", UNSURE)
+    assert run("restore", "a.png", "-o", "out") == 0
+    assert (decode("out/a.png").pixels == np.array(UNSURE) + BRIGHTER // 2).all()
+    told = json.loads(Path("out/a.png.diagnosis.json").read_text())
+    assert (told["kept"], told["strength"], told["strength_asked"]) == (None, 0.5, 1)
+    assert told["weakened"] == "rain rose from 20 to 40 at strength 1"
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("a.png"))
+    assert "0.5" in row
+    assert told["weakened"] in row
 
 
 def test_rotated_photo_with_alpha_comes_out_upright(place: Path, models) -> None:
@@ -71,6 +84,18 @@ def test_unusual_modes_are_restored(place: Path, models, mode: str, name: str) -
     assert run("restore", name, "one-pixel.png", "-o", "out") == 0
     assert decode(Path("out") / name).pixels.shape == (40, 60, 3)
     assert decode("out/one-pixel.png").pixels.tolist() == [[[19, 19, 19]]]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_sixteen_bits_stay_sixteen(place: Path, models, name: str) -> None:
+    """Restored in steps of 16 bits; kept, the very same file."""
+    stored = np.random.default_rng(0).integers(9000, 50000, (40, 60, 3), np.uint16)
+    for source, pixels in ((place / name, stored), (place / f"clean-{name}", np.zeros_like(stored))):
+        encode(source, pixels, Photo(pixels, None, None, None, "PNG" if name == "a.png" else "TIFF", 16))
+    assert run("restore", name, f"clean-{name}", "-o", "out") == 0
+    photo = decode(place / "out" / name, deep=True)
+    assert np.array_equal(photo.pixels, stored + BRIGHTER * 257)
+    assert (place / "out" / f"clean-{name}").read_bytes() == (place / f"clean-{name}").read_bytes()
 
 
 def test_bad_photos_are_named_and_the_others_done(place: Path, photo, models, capsys) -> None:

@@ -17,6 +17,8 @@ class Models:
             before=Diagnosis.model_validate({"findings": haze}),
             after=Diagnosis(),
             kept=kept,
+            strength=strength,
+            weakened=None,
         )
 
 
