@@ -134,11 +134,12 @@ def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
     except (ValueError, TypeError, KeyError, SyntaxError, OSError):
         notes.append("unreadable EXIF: orientation unknown, taken as upright")
     exif = _kept_exif(image, form, notes)
-    values = deep.read(path, image) if wants_deep and bits == 16 else None
-    if values is not None:
-        pixels, alpha = _turned(values, orientation)
-        own = not colour.deep_to_srgb(pixels, "L" if values.shape[2] == 1 else "RGB", icc, BAND_PX, notes)
-        return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes), own)
+    channels = deep.read(path, image) if wants_deep and bits == 16 else None
+    if channels is not None:
+        mode = "L" if channels[0].shape[2] == 1 else "RGB"
+        pixels, *alphas = (_turned(channel, orientation) for channel in channels)
+        own = not colour.deep_to_srgb(pixels, mode, icc, BAND_PX, notes)
+        return Photo(pixels, alphas[0] if alphas else None, icc, exif, form, bits, tuple(notes), own)
     if bits == 16:
         notes.append("16 bits per channel read at 8")
     pixels, alpha = _unpacked(image, orientation, icc, notes)
@@ -164,16 +165,12 @@ def _unpacked(
     return pixels, alpha
 
 
-def _turned(values: np.ndarray, orientation: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Upright pixels (H, W, 3) and alpha (H, W) or None of stored values (H, W, 1, 3 or 4)."""
-    height, width, channels = values.shape
-    pixels, stored = canvas((height, width, 3), values.dtype, orientation)
-    stored[:] = values[..., :3]
-    if channels < 4:
-        return pixels, None
-    alpha, stored = canvas((height, width), values.dtype, orientation)
-    stored[:] = values[..., 3]
-    return pixels, alpha
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright (H, W, 3) of stored (H, W, 1 or 3), or (H, W) of stored (H, W)."""
+    height, width = values.shape[:2]
+    upright, stored = canvas((height, width, 3) if values.ndim == 3 else (height, width), values.dtype, orientation)
+    stored[:] = values
+    return upright
 
 
 def _bits(image: Image.Image) -> int:

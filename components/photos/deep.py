@@ -17,7 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin
 
 FORMATS = ("PNG", "TIFF")
-BAND_PX = 256  # rows that are packed at once
+BAND_PX = 64  # rows that are packed at once
 EXIF_HEADER = b"Exif\x00\x00"
 TIFF = {
     "width": 256, "height": 257, "bits": 258, "compression": 259, "photometric": 262, "strips": 273, "samples": 277,
@@ -26,10 +26,11 @@ TIFF = {
 GREY, RGB, DEFLATE, DIFFERENCES, STRAIGHT_ALPHA, INTEGERS = 1, 2, 8, 2, 2, 1
 
 
-def read(path: Path, image: Image.Image) -> np.ndarray | None:
-    """(H, W, C) uint16 of a 16-bit PNG or TIFF that Pillow has opened and loaded: grey, RGB or RGBA; else None.
+def read(path: Path, image: Image.Image) -> list[np.ndarray] | None:
+    """(H, W, 1 or 3) uint16, and (H, W) of alpha where there is one, of a 16-bit PNG or TIFF that Pillow has opened.
 
-    Turned as Pillow's own pixels are: a TIFF upright, a PNG as it is stored.
+    None for what is neither grey nor RGB, and for alpha that the colours are multiplied with. Turned as Pillow's own
+    pixels are: a TIFF upright, a PNG as it is stored.
     """
     if image.format not in FORMATS or "transparency" in image.info:
         return None
@@ -44,18 +45,18 @@ def read(path: Path, image: Image.Image) -> np.ndarray | None:
             return None
     import cv2
 
-    cv2.utils.logging.setLogLevel(
-        cv2.utils.logging.LOG_LEVEL_SILENT
-    )  # its warnings are about tags that it does not need
+    # its warnings are about tags that it does not need
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     # through memory: OpenCV cannot open every path that Python can
     values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[1::-1] != image.size:
         return None
     if values.ndim == 2:
-        return values[..., None]
+        return [values[..., None]]
     if values.shape[2] not in (3, 4):
         return None
-    return values[..., [2, 1, 0, 3][: values.shape[2]]]
+    colours = values[..., 2::-1]
+    return [colours] if values.shape[2] == 3 else [colours, values[..., 3]]
 
 
 def write_png(file: IO[bytes], channels: list[np.ndarray], icc: bytes | None, exif: bytes | None) -> None:
