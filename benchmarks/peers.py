@@ -148,8 +148,8 @@ def _deconvolved(
     light = (to_linear(pixels) if linear else pixels).numpy().astype(np.float64)
     padded = np.pad(light, ((margin, margin), (margin, margin), (0, 0)), mode="symmetric")
     solved = np.stack([solve(padded[..., channel], kernel) for channel in range(3)], -1)
-    solved = torch.from_numpy(solved[margin:-margin, margin:-margin].clip(0, 1).astype(np.float32))
-    return _bytes((to_srgb(solved) if linear else solved).numpy())
+    found = torch.from_numpy(solved[margin:-margin, margin:-margin].clip(0, 1).astype(np.float32))
+    return _bytes((to_srgb(found) if linear else found).numpy())
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ def _fixed(*settings: Setting) -> Callable[[Truth], list[Setting]]:
 
 def _exact(truth: Truth) -> list[Setting]:
     """The true sigma where it is known, else two guesses: more of a slow peer would take hours."""
-    guesses = [(25.0,), (50.0,)] if "noise" in truth.types else [(10.0,), (20.0,)]
+    guesses: list[Setting] = [(25.0,), (50.0,)] if "noise" in truth.types else [(10.0,), (20.0,)]
     return [(truth.sigma,)] if truth.sigma else guesses
 
 
