@@ -144,7 +144,9 @@ class Layout:
             else:
                 finding = diagnosis.findings.get(kind)  # type: ignore[call-overload]
                 value = finding.factors.get(name) if finding else None
-                if value is None:
+                # only a motion has a direction
+                aimless = slot.name == "blur.angle_deg" and finding and finding.factors.get("kind") != "motion"
+                if value is None or aimless:
                     levels.append(-1.0)
                 elif name == "kind":
                     levels.append(float(BLUR_KINDS.index(value)))

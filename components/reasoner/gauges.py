@@ -1,6 +1,6 @@
 """Measurements of a photo drawn as a bar chart: the reasoner reads it beside the pictures.
 
-    python -m components.reasoner.gauges --pairs data/pairs      # fits the scale of the bars (gauges.json)
+    python -m components.reasoner.gauges --pairs data/pairs      # fits the scale of bars that gauges.json lacks
 
 A small network learns slowly to average over a thousand patches, and does it badly; a gauge does it in a line. Each
 bar is one number of the classical literature on blind image quality, on the scale that gauges.json gives it.
@@ -20,26 +20,28 @@ from torch.nn import functional as F
 
 from components import storage
 from components.annotation.windows import most_near
-from components.reasoner import streaks
+from components.reasoner import spectrum, streaks
 
 SCALE = Path(__file__).with_name("gauges.json")
 WINDOW = 192  # px: gauges look at one window of native resolution, and at the whole photo shrunk to it
-BARS, BAR_PX = 128, 16  # two rows of 64 bars, each 1 px wide and 16 px high
-CHART_PX = (2 * BAR_PX, BARS // 2)  # height and width of the chart
+CHART, BAR_PX = 128, 16  # a chart: two rows of 64 bars, each 1 px wide and 16 px high
+CHART_PX = (2 * BAR_PX, CHART // 2)  # height and width of a chart
+BARS = 2 * CHART  # gauges, on two charts
 NEAR = 9  # px: local extremes, as the dark channel takes them
 SAMPLED = 64  # quantiles are taken over at most SAMPLED^2 pixels
 PER_PASS = 4  # pictures measured at once: more do not fit the processor's cache
 SCALES = (1, 2, 4, 8)
 KNOTS, LEAST_STEP = 9, 1e-4
 CELL = 24  # px
+BANDS = 6  # of radius, in which directions are compared
 
 
 def chart(values: Tensor) -> Tensor:
-    """(B, 3, 32, 64) in [0, 1]: bars of `values` (B, BARS) in [0, 1], grey on black, their tops antialiased."""
+    """(B, 3, 32, 64) in [0, 1]: bars of `values` (B, CHART) in [0, 1], grey on black, their tops antialiased."""
     steps = torch.arange(BAR_PX, device=values.device)
-    bars = (values[:, :, None] * BAR_PX - steps).clamp(0, 1)  # (B, BARS, 16): how much of each pixel is lit
-    rows = bars.view(len(values), 2, BARS // 2, BAR_PX).flip(-1).permute(0, 1, 3, 2)
-    return rows.reshape(len(values), 1, 2 * BAR_PX, BARS // 2).expand(-1, 3, -1, -1)
+    bars = (values[:, :, None] * BAR_PX - steps).clamp(0, 1)  # (B, CHART, 16): how much of each pixel is lit
+    rows = bars.view(len(values), 2, CHART // 2, BAR_PX).flip(-1).permute(0, 1, 3, 2)
+    return rows.reshape(len(values), 1, 2 * BAR_PX, CHART // 2).expand(-1, 3, -1, -1)
 
 
 def read(whole: Tensor, window: Tensor, found: Tensor) -> Tensor:
@@ -65,6 +67,7 @@ def measure(whole: Tensor, window: Tensor, found: Tensor) -> dict[str, Tensor]:
     """The raw gauges by name, (B,) or (1,) each."""
     out = _tones(whole) | _structure(window)
     _falling(out, found)
+    _blurring(out, window)
     return out
 
 
@@ -214,6 +217,20 @@ def _falling(out: dict[str, Tensor], found: Tensor) -> None:
             out[f"{name}{share}"] = ratios[:, int(share * (ratios.shape[1] - 1))]
 
 
+def _blurring(out: dict[str, Tensor], rgb: Tensor) -> None:
+    """What is left of each frequency, by radius, and in which directions it is gone.
+
+    Bars stand in the order of their names: these come last, so that the others stay where trained reasoners look.
+    """
+    read = spectrum.of_each(rgb)
+    for radius in range(spectrum.RADII):
+        out[f"wavenumber{radius:02}"] = read[:, radius]
+    polar = read[:, spectrum.RADII :].unflatten(1, (spectrum.SECTORS, BANDS, -1)).mean(-1)
+    for sector in range(spectrum.SECTORS):
+        for band in range(BANDS):
+            out[f"wavenumber_sector{sector:02}/{band}"] = polar[:, sector, band]
+
+
 def _codec(out: dict[str, Tensor], rgb: Tensor) -> None:
     """Steps on the 8-px grid over those beside it; how much is perfectly smooth in light and in colour."""
     grey = rgb.mean(1)
@@ -272,12 +289,14 @@ def fit(pictures: list[Tensor]) -> dict[str, list[float]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Fit the scale of the gauges (gauges.json) to the training pairs")
+    parser = argparse.ArgumentParser(description="Fit the scale of new gauges (gauges.json) to the training pairs")
     parser.add_argument("--pairs", default="data/pairs", help="folder of pair shards")
     args = parser.parse_args()
     stored = storage.read_shards(args.pairs, "train", ["degraded"])["degraded"]
     pictures = [torch.from_numpy(storage.decode_image(d).copy()).permute(2, 0, 1).float() / 255 for d in stored]
-    storage.write_json(SCALE, fit(pictures))
+    known = json.loads(SCALE.read_text(encoding="utf-8"))
+    # a reasoner that was trained with a scale reads no other
+    storage.write_json(SCALE, {name: known.get(name, knots) for name, knots in fit(pictures).items()})
 
 
 if __name__ == "__main__":

@@ -151,19 +151,21 @@ class Views:
 
 
 def look(views: Views) -> torch.Tensor:
-    """(V, patches, values) of the eight pictures of V views.
+    """(V, patches, values) of the nine pictures of V views.
 
-    Thumbnail and its evidence, gauges, crop and its three pictures of evidence, streaks in the crop's surroundings.
+    Thumbnail and its evidence, gauges, crop and its three pictures of evidence, streaks in the crop's surroundings,
+    the gauges of their spectrum.
     """
     thumbnails = views.thumbnails.split(3, 1)
-    pictures = (*thumbnails, gauges.chart(views.gauges), views.crops, *evidence(views.crops), views.streaks)
+    first, second = (gauges.chart(values) for values in views.gauges.split(gauges.CHART, 1))
+    pictures = (*thumbnails, first, views.crops, *evidence(views.crops), views.streaks, second)
     return torch.cat([patchify(picture) for picture in pictures], 1)
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
-    """Patch grids (frames, rows, columns) of the eight pictures of a view."""
+    """Patch grids (frames, rows, columns) of the nine pictures of a view."""
     sides = [(thumbnail_px, thumbnail_px)] * 2 + [gauges.CHART_PX] + [(crop_px, crop_px)] * 4
-    sides.append((STREAKS_PX, STREAKS_PX))
+    sides += [(STREAKS_PX, STREAKS_PX), gauges.CHART_PX]
     return [[1, height // PATCH, width // PATCH] for height, width in sides]
 
 

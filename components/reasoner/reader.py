@@ -220,6 +220,8 @@ class Reasoner:
                     # an angle has no mean: the likeliest counts
                     value = float(row(f"{kind}.{name}").argmax()) if name == "angle_deg" else level(f"{kind}.{name}")
                     factors[name] = level_factor(kind, name, value)
+            if factors.get("kind", "motion") != "motion":
+                factors["angle_deg"] = 0.0
             findings[kind] = Finding(
                 severity=round(float(severity[index]), 2), confidence=round(float(presence[index]), 4), factors=factors
             )

@@ -1,15 +1,13 @@
 """Blur undone by its physics: a kernel read from the photo's spectrum and from what the diagnosis says of it.
 
-A convolution multiplies the spectrum of a photo by that of its kernel: a defocused lens leaves rings of zeros, a
-straight motion stripes of them, a Gaussian a steep fall. `fingerprint` measures that, a small network turns it and the
-diagnosis into a guess of the kernel, and `sharpened` applies the linear filter of least error for a kernel that is only
-guessed. The restorer sees the result beside the photo and takes what it can use.
+A small network turns the photo's fingerprint (`components/reasoner/spectrum.py`) and the diagnosis into a guess of the
+kernel, and `sharpened` applies the linear filter of least error for a kernel that is only guessed. The restorer sees
+the result beside the photo and takes what it can use.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import torch
 from torch import nn
@@ -18,14 +16,9 @@ from torch.nn import functional as F
 from components.degradations.blur import EXTENTS
 from components.diagnosis import BLUR_KINDS
 from components.reasoner.answer import FACTOR_SCALES
+from components.reasoner.spectrum import FINGERPRINT
 from components.restorer.conditioning import BLUR_KIND, CONDITION, FACTOR_NAMES, FACTORS
 
-WINDOW, WINDOWS = 192, 9  # px, and how many windows of a photo are measured
-LEAST_SIDE = 96  # px: fewer have no frequency for every radius
-RADII, RINGS, SECTORS = 48, 24, 12
-FINGERPRINT = RADII + RINGS * SECTORS
-# power of rounding to 8 bits: below it nothing is told
-FLOOR = (1 / 255) ** 2 / 12
 # noise to signal of the two filters: one bold, one careful
 NOISE = (0.003, 0.03)
 PAD = 32
@@ -40,72 +33,6 @@ STROKES, STROKE = 6, 0.6
 LEAST_BLUR = 0.05
 _EXTENT, _ANGLE = (FACTORS.start + FACTOR_NAMES.index(("blur", name)) for name in ("extent_px", "angle_deg"))
 _LEAST, _MOST = min(low for low, _ in EXTENTS.values()), max(high for _, high in EXTENTS.values())
-
-
-def fingerprint(photo: torch.Tensor) -> torch.Tensor:
-    """(FINGERPRINT,) of a photo (3, H, W) in [0, 1]; see `spectrum`."""
-    side, corners = places(*photo.shape[-2:])
-    windows = [photo[:, top : top + side, left : left + side] for top, left in corners]
-    return spectrum(torch.stack(windows)) if windows else torch.zeros(FINGERPRINT, device=photo.device)
-
-
-def places(height: int, width: int) -> tuple[int, list[tuple[int, int]]]:
-    """The side in px and the (top, left) of the up to WINDOWS windows of a photo that are measured.
-
-    A photo of less than LEAST_SIDE has none.
-    """
-    side = min(WINDOW, height, width) // 16 * 16
-    if side < LEAST_SIDE:
-        return side, []
-    return side, [(top, left) for top in _spread(height, side) for left in _spread(width, side)]
-
-
-def spectrum(windows: torch.Tensor) -> torch.Tensor:
-    """(FINGERPRINT,) of windows (N, 3, s, s) in [0, 1] of one photo, at native resolution.
-
-    Their mean power by radius, and by radius and direction: natural logarithms, directions less their mean, scaled
-    to about one.
-    """
-    grey = windows.mean(1)
-    side = grey.shape[-1]
-    taper = torch.hann_window(side, device=grey.device)
-    taper = taper[:, None] * taper
-    field = (grey - grey.mean((1, 2), keepdim=True)) * taper
-    power = (torch.fft.rfft2(field).abs().square().mean(0) / taper.square().sum() + FLOOR).log().flatten()
-    fine, rings, cells = (bins.to(grey.device) for bins in _bins(side))
-    profile, coarse = _means(power, fine, RADII), _means(power, rings, RINGS)
-    polar = _means(power, cells, SECTORS * RINGS).view(SECTORS, RINGS)
-    polar = torch.where(polar.isnan(), 0, polar - coarse)
-    profile = torch.where(profile.isnan(), coarse.repeat_interleave(RADII // RINGS), profile)
-    return torch.cat([(profile + 9) / 5, polar.flatten() / 2])
-
-
-def _means(values: torch.Tensor, bins: torch.Tensor, count: int) -> torch.Tensor:
-    """(count,) means of values (n,) by bin; those of bin `count` are left out, an empty bin gives NaN."""
-    total = torch.bincount(bins, weights=values, minlength=count + 1)[:count]
-    return (total / torch.bincount(bins, minlength=count + 1)[:count]).to(values.dtype)
-
-
-def _spread(length: int, side: int) -> list[int]:
-    """Where windows begin: in the middle, or spread over what is longer than two of them."""
-    room, most = length - side, math.isqrt(WINDOWS)
-    if length < 2 * side:
-        return [room // 2]
-    return [round(room * (i + 0.5) / most) for i in range(most)]
-
-
-@cache
-def _bins(side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Bins (side * (side // 2 + 1),) of the frequencies of a half spectrum, by radius fine and coarse, and by sector
-    and radius; what lies outside of the largest circle has the number of bins."""
-    down, right = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None].expand(side, -1)
-    radius = (down.square() + right.square()).sqrt().flatten()
-    angle = torch.atan2(down.expand_as(right), right).flatten() % math.pi
-    outside = (radius == 0) | (radius >= 0.5)
-    fine, rings = ((2 * count * radius).long() for count in (RADII, RINGS))
-    cells = (SECTORS * angle / math.pi).long().clamp(max=SECTORS - 1) * RINGS + rings
-    pairs = ((fine, RADII), (rings, RINGS), (cells, SECTORS * RINGS))
-    return tuple(torch.where(outside, count, bins) for bins, count in pairs)  # type: ignore[return-value]
 
 
 class Guesser(nn.Module):

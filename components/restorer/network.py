@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from components import storage
 from components.diagnosis import TYPES
+from components.reasoner import spectrum
 from components.restorer import deblur
 from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES
 
@@ -81,7 +82,7 @@ class Whole:
     def of(images: torch.Tensor) -> Whole:
         """Pictures (B, 3, H, W) that are photos of their own."""
         window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
-        return Whole(shrunk(images), window, torch.stack([deblur.fingerprint(image) for image in images]))
+        return Whole(shrunk(images), window, torch.stack([spectrum.fingerprint(image) for image in images]))
 
 
 def shrunk(images: torch.Tensor) -> torch.Tensor:

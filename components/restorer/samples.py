@@ -14,10 +14,10 @@ import torch
 
 from components.annotation.recipe import visible
 from components.diagnosis import Diagnosis
+from components.reasoner.spectrum import fingerprint
 from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch
-from components.restorer.deblur import fingerprint
 from components.restorer.network import Whole, shrunk
 from components.synthesis.fresh import FreshPairs
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from components.restorer import deblur
+from components.reasoner import spectrum
 from components.restorer.network import STRIDE, SURVEY_PX, Restorer, Whole
 
 TILE, OVERLAP = 640, 96
@@ -146,7 +146,7 @@ def survey(photo: np.ndarray) -> torch.Tensor:
 
 
 def fingerprint(photo: np.ndarray) -> torch.Tensor:
-    """(FINGERPRINT,): what `deblur.fingerprint` tells of a photo (H, W, 3), of which only the windows are unpacked."""
-    side, corners = deblur.places(*photo.shape[:2])
+    """(FINGERPRINT,): what `spectrum.fingerprint` tells of a photo (H, W, 3), of which only the windows are unpacked."""
+    side, corners = spectrum.places(*photo.shape[:2])
     windows = [_cut(photo, (top, top + side, left, left + side)) for top, left in corners]
-    return deblur.spectrum(torch.stack(windows)) if windows else torch.zeros(deblur.FINGERPRINT)
+    return spectrum.of_windows(torch.stack(windows)) if windows else torch.zeros(spectrum.FINGERPRINT)

@@ -63,7 +63,7 @@ def test_flat_pictures_have_finite_gauges(size, level):
 
 
 def test_a_chart_shows_its_values():
-    values = torch.rand((2, gauges.BARS), generator=torch.Generator().manual_seed(0))
+    values = torch.rand((2, gauges.CHART), generator=torch.Generator().manual_seed(0))
     chart = gauges.chart(values)
     assert chart.shape == (2, 3, *gauges.CHART_PX)
     height = gauges.BAR_PX

@@ -63,25 +63,6 @@ def test_what_is_taken_for_sharp_is_left_alone(photos):
     assert deblur.sharpened(image, doubtful).abs().mean() < deblur.sharpened(image, guess("defocus")).abs().mean()
 
 
-def test_the_spectrum_tells_width_and_direction(photos):
-    """Blurred photos lie nearer to each other than to the sharp ones, and a motion's direction shows."""
-    for photo in photos:
-        sharp, wide = (deblur.fingerprint(tensor(seen)[0]) for seen in (photo, blurred(photo, "gaussian", 9.0, 0.0)))
-        assert wide[deblur.RADII // 2 : deblur.RADII].mean() < sharp[deblur.RADII // 2 : deblur.RADII].mean()
-    polar = torch.stack([deblur.fingerprint(tensor(blurred(p, "motion", 13.0, 0.0))[0]) for p in photos]).mean(0)
-    polar = polar[deblur.RADII :].view(deblur.SECTORS, deblur.RINGS)[:, 2:10].mean(1)
-    # a motion up and down leaves what varies to the right alone: sector 0
-    assert polar.argmax() in (0, deblur.SECTORS - 1)
-    assert polar.argmin() in range(3, deblur.SECTORS - 3)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (40, 200), (96, 131), (700, 500)])
-def test_a_photo_of_any_size_has_a_fingerprint(size):
-    found = deblur.fingerprint(torch.rand(3, *size))
-    assert found.shape == (deblur.FINGERPRINT,)
-    assert found.isfinite().all()
-
-
 def test_a_guess_learns_what_the_condition_says():
     """The kernel that a true diagnosis names is the target."""
     factors = {"kind": "motion", "extent_px": 12.0, "angle_deg": 40.0}

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from components.diagnosis import Diagnosis
-from components.restorer import deblur, network, tiles
+from components.reasoner import spectrum
+from components.restorer import network, tiles
 from components.restorer.conditioning import condition_vector
 
 HAZE = condition_vector(Diagnosis.model_validate({"findings": {"haze": {"severity": 60}}}))
@@ -109,5 +110,5 @@ def test_what_is_seen_of_the_whole_photo_is_what_the_network_learnt_from(size):
     before = photo(*size)
     expected = network.shrunk(torch.from_numpy(before).permute(2, 0, 1)[None].float() / 255)
     assert torch.allclose(tiles.survey(before), expected, atol=1e-5)
-    prints = deblur.fingerprint(torch.from_numpy(before).permute(2, 0, 1).float() / 255)
+    prints = spectrum.fingerprint(torch.from_numpy(before).permute(2, 0, 1).float() / 255)
     assert torch.allclose(tiles.fingerprint(before), prints, atol=1e-5)
