@@ -84,6 +84,9 @@ class Reasoner:
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
+        self.beside = torch.tensor(
+            [calibration.get("beside", calibration.get("threshold", {})).get(t, 0.5) for t in TYPES]
+        )
 
     def views(self, images: list[np.ndarray]) -> list[pictures.Views]:
         """What is looked at of each photo (H, W, 3) uint8 of any size."""
@@ -174,8 +177,9 @@ class Reasoner:
         return expected_severities(torch.stack([reading.probabilities[i] for i in self.layout.findings.tolist()], 1))
 
     def present(self, reading: Reading) -> torch.Tensor:
-        """(B, 7) which types count as findings: those whose presence reaches their threshold."""
-        return self.severities(reading)[0] >= self.thresholds
+        """(B, 7) which types count as findings; see `calibrate`."""
+        presence = self.severities(reading)[0]
+        return (presence >= self.thresholds).any(1, keepdim=True) & (presence >= self.beside)
 
     def diagnoses(self, reading: Reading) -> list[Diagnosis]:
         """The readings in the one language."""

@@ -3,8 +3,8 @@
     python -m components.restorer.pretrain --minutes 60 [--out work/pretrain/restorer]
 
 Needs torch, transformers, numpy, pandas, pyarrow, Pillow, pydantic and PyYAML alone, data/clean, data/pairs,
-data/annotations and data/priors. The training is that of the stage `train_restorer`, without MLflow. Each sitting goes
-on where the last one stopped; `OUT/final` holds the averaged restorer of the last step done.
+data/annotations, data/priors and models/reasoner. The training is that of the stage `train_restorer`, without MLflow.
+Each sitting goes on where the last one stopped; `OUT/final` holds the averaged restorer of the last step done.
 """
 
 from __future__ import annotations

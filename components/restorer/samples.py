@@ -1,12 +1,14 @@
 """Training samples of the restorer: crops of degraded pictures under the true, the predicted or no diagnosis.
 
-Most pictures are degraded anew and never come again; the others are pairs of data/pairs, of which the reasoner's own
-words and hidden state are known. A chunk of the training is made at once, so that a process of its own can make it.
+Most pictures are degraded anew and never come again; the others are pairs of data/pairs. What the reasoner says of
+these is known; where it is to be heard on the new ones, it is asked. A chunk of the training is made at once, so that a
+process of its own can make it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 
 from components.annotation.recipe import visible
 from components.diagnosis import Diagnosis
+from components.reasoner.reader import Reasoner
 from components.reasoner.spectrum import fingerprint
 from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
 from components.restorer.config import RestorerParams
@@ -51,7 +54,10 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Picture:
-    """A degraded picture, its clean side, (H, W, 3) uint8; what is true of it, and what the reasoner says, if known."""
+    """A degraded picture, its clean side, (H, W, 3) uint8; what is true of it, and what the reasoner says, if heard.
+
+    The embedding (D,) is zero where the reasoner was never asked.
+    """
 
     degraded: np.ndarray
     clean: np.ndarray
@@ -61,11 +67,15 @@ class Picture:
 
 
 class Chunks(torch.utils.data.Dataset):
-    """Chunk i is BATCHES batches, the same whenever it is asked for, whatever was drawn before."""
+    """Chunk i is BATCHES batches, the same whenever it is asked for, whatever was drawn before.
 
-    def __init__(self, pairs: Pairs, config: RestorerParams) -> None:
-        self.pairs, self.config = pairs, config
+    `reasoner` is the folder of the reasoner that is heard on pictures degraded anew.
+    """
+
+    def __init__(self, pairs: Pairs, config: RestorerParams, reasoner: Path) -> None:
+        self.pairs, self.config, self.reasoner = pairs, config, reasoner
         self.fresh = FreshPairs(config.seed) if config.fresh_share else None
+        self.asked: Reasoner | None = None
 
     def __len__(self) -> int:
         return -(-self.config.steps // BATCHES)
@@ -86,20 +96,46 @@ class Chunks(torch.utils.data.Dataset):
     def _pictures(self, numbers: range) -> list[Picture]:
         """Pictures `numbers` of the training."""
         generators = [torch.Generator().manual_seed(self.config.seed * 7_000_003 + number) for number in numbers]
-        new = [float(torch.rand((), generator=g)) < self.config.fresh_share for g in generators]
-        made = iter(self.fresh.make([n for n, fresh in zip(numbers, new, strict=True) if fresh]) if self.fresh else [])
-        return [self._unseen(next(made)) if fresh else self._stored(n) for n, fresh in zip(numbers, new, strict=True)]
+        drawn = [torch.rand(2, generator=g).tolist() for g in generators]
+        new = {n: say < self.config.predicted_share for n, (own, say) in zip(numbers, drawn, strict=True)
+               if own < self.config.fresh_share}  # fmt: skip
+        unseen = self._unseen(new)
+        return [
+            unseen[n] if n in new else self._stored(n, say < self.config.predicted_share)
+            for n, (_, say) in zip(numbers, drawn, strict=True)
+        ]
 
-    def _unseen(self, fresh) -> Picture:
-        told = condition_vector(Diagnosis(findings=visible(fresh.recipe, fresh.severities)))
-        return Picture(fresh.degraded, fresh.clean, told, None, torch.zeros_like(self.pairs.embeddings[0]))
+    def _unseen(self, heard: dict[int, bool]) -> dict[int, Picture]:
+        """Pictures degraded anew by their numbers; of some the reasoner is heard."""
+        if self.fresh is None or not heard:
+            return {}
+        made = dict(zip(heard, self.fresh.make(list(heard)), strict=True))
+        asked = [number for number in heard if heard[number]]
+        silence = torch.zeros_like(self.pairs.embeddings[0])
+        said: dict[int, tuple[torch.Tensor | None, torch.Tensor]] = dict.fromkeys(heard, (None, silence))
+        if asked:
+            # in the process that makes the chunks, which is another than the one that trains
+            self.asked = self.asked or Reasoner(self.reasoner)
+            reading = self.asked.read([made[number].degraded for number in asked])
+            told = map(condition_vector, self.asked.diagnoses(reading))
+            said |= dict(zip(asked, zip(told, reading.embedding, strict=True), strict=True))
+        return {
+            number: Picture(
+                one.degraded,
+                one.clean,
+                condition_vector(Diagnosis(findings=visible(one.recipe, one.severities))),
+                *said[number],
+            )
+            for number, one in made.items()
+        }
 
-    def _stored(self, number: int) -> Picture:
+    def _stored(self, number: int, heard: bool) -> Picture:
         pairs, config = self.pairs, self.config
         epoch, place = divmod(number, len(pairs.ids))
         order = torch.randperm(len(pairs.ids), generator=torch.Generator().manual_seed(config.seed * 1000 + epoch))
         i = int(order[place])
-        return Picture(pairs.degraded[i], pairs.clean[i], pairs.true[i], pairs.predicted[i], pairs.embeddings[i])
+        said = pairs.predicted[i] if heard else None
+        return Picture(pairs.degraded[i], pairs.clean[i], pairs.true[i], said, pairs.embeddings[i])
 
     def _crop(self, picture: Picture, generator: torch.Generator) -> tuple:
         config, size = self.config, self.config.crop_px
@@ -107,13 +143,12 @@ class Chunks(torch.utils.data.Dataset):
         top, left = (
             GRID * int(torch.randint((side - size) // GRID + 1, (), generator=generator)) for side in (height, width)
         )
-        mirror, say, hear, doubt, drop = torch.rand(5, generator=generator).tolist()
+        mirror, hear, doubt, drop = torch.rand(4, generator=generator).tolist()
         flipped = mirror < 0.5
         sides = [side[:, ::-1] if flipped else side for side in (picture.degraded, picture.clean)]
         crops = [side[top : top + size, left : left + size] for side in sides]
-        told, predicted = picture.true, False
-        if picture.predicted is not None and say < config.predicted_share:
-            told, predicted = picture.predicted, True
+        predicted = picture.predicted is not None
+        told = picture.true if picture.predicted is None else picture.predicted
         truth, told = (mirrored(one) if flipped else one for one in (picture.true, told))
         known = drop >= config.drop_diagnosis
         # what the reasoner says is wrong now and then by itself

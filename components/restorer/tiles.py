@@ -146,7 +146,7 @@ def survey(photo: np.ndarray) -> torch.Tensor:
 
 
 def fingerprint(photo: np.ndarray) -> torch.Tensor:
-    """(FINGERPRINT,): what `spectrum.fingerprint` tells of a photo (H, W, 3), of which only the windows are unpacked."""
+    """(FINGERPRINT,): `spectrum.fingerprint` of a photo (H, W, 3), of which only the windows are unpacked."""
     side, corners = spectrum.places(*photo.shape[:2])
     windows = [_cut(photo, (top, top + side, left, left + side)) for top, left in corners]
     return spectrum.of_windows(torch.stack(windows)) if windows else torch.zeros(spectrum.FINGERPRINT)

@@ -26,6 +26,7 @@ from components.restorer.optimisers import Optimisers
 from components.restorer.samples import BATCHES, Batch, Chunks
 
 OUT = Path("models/restorer")
+REASONER = Path("models/reasoner")
 LOG_EVERY = 10
 WARMUP_STEPS = 20
 # weight of the loss on differences of neighbours, which keeps edges where L1 alone would smooth them
@@ -86,7 +87,7 @@ def new_restorer(config: RestorerParams, embedding: int) -> network.Restorer:
 
 def batches(config: RestorerParams, pairs: Pairs, first: int) -> Iterator[Batch]:
     """Batches `first`, first + 1, ... of the training, made in a process of their own."""
-    chunks = Chunks(pairs, config)
+    chunks = Chunks(pairs, config, REASONER)
     start = first // BATCHES
     rest = torch.utils.data.Subset(chunks, range(start, len(chunks)))
     loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=1)

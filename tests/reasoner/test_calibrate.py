@@ -59,3 +59,13 @@ def test_a_photo_that_is_surely_mistaken_does_not_keep_the_search_going():
     calibration, scores = calibrate(Said(), [row(rain=0.97)], [told("rain")], [row(rain=0.999)] * 5)
     assert calibration["threshold"]["rain"] <= float(GRID[-1]) + 1e-6
     assert scores["val_clean_pass_rate"] == 0
+
+
+def test_beside_a_sure_finding_less_is_enough():
+    """Haze of 0.6 is in good photos too; in a photo that is noisy anyway it is taken for haze."""
+    images = [row(noise=0.95, haze=0.6)] * 4 + [row(haze=0.95), row(noise=0.9, haze=0.1)]
+    diagnoses = [told("noise", "haze")] * 4 + [told("haze"), told("noise")]
+    calibration, scores = calibrate(Said(), images, diagnoses, [row(haze=0.6)] * 10 + [row()] * 10)
+    assert calibration["beside"]["haze"] < 0.6 < calibration["threshold"]["haze"]
+    assert abs(scores["val_macro_f1"] - 2 / len(TYPES)) < 1e-6
+    assert all(calibration["beside"][kind] <= calibration["threshold"][kind] for kind in TYPES)

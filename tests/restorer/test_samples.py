@@ -12,7 +12,7 @@ from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs
 from components.restorer.network import at_window
 from components.restorer.samples import BATCHES, Chunks
-from tests.tiny import tiny_params
+from tests.tiny import REPOSITORY, tiny_params
 
 COUNT, SIDE = 6, 128
 
@@ -30,7 +30,7 @@ def pairs() -> Pairs:
 
 def chunks(pairs: Pairs, **changes) -> Chunks:
     values = {**tiny_params()["restorer"], "fresh_share": 0, "batch_size": 4, "crop_px": 32, **changes}
-    return Chunks(pairs, params.parse("restorer", values, RestorerParams))
+    return Chunks(pairs, params.parse("restorer", values, RestorerParams), REPOSITORY / "pretrained/reasoner")
 
 
 def test_a_chunk_is_the_same_whatever_was_drawn_before(pairs):
