@@ -148,12 +148,12 @@ def _corrupted(case: str, photo: str, clean: np.ndarray) -> Example:
     name = case.removeprefix(PREFIX)
     # its noise comes from NumPy's one global generator
     np.random.seed(_seed(photo, name))
-    degraded = _imagecorruptions().corrupt(clean, corruption_name=name, severity=THIRD_PARTY_LEVEL)
+    degraded = third_party().corrupt(clean, corruption_name=name, severity=THIRD_PARTY_LEVEL)
     return Example(case, photo, degraded, clean, Truth((THIRD_PARTY[name],), None, None), None, None)
 
 
 @cache
-def _imagecorruptions():
+def third_party():
     """The package, last released for NumPy 1, an older scikit-image and an older setuptools: three names have changed
     since. Raises MissingPackage in one line."""
     np.float_ = np.float64  # type: ignore[attr-defined]

@@ -1,7 +1,7 @@
 """Megapixels per second of our degradations beside imagecorruptions and albumentations, and how they scale.
 
     .venv/bin/pip install --no-deps --target work/peers imagecorruptions==1.1.2 albumentations==2.0.8 \\
-        albucore==0.0.24 stringzilla simsimd "setuptools<81"
+        albucore==0.0.24 stringzilla simsimd
     OMP_NUM_THREADS=1 PYTHONPATH=work/peers .venv/bin/python -W ignore benchmarks/synthesis.py
     .venv/bin/python benchmarks/synthesis.py --memory
 
@@ -65,14 +65,9 @@ def peers() -> dict[str, dict[str, Callable[[np.ndarray], np.ndarray]]]:
     import albumentations as A
     import cv2
 
-    # imagecorruptions was last released for NumPy 1 and an older scikit-image; neither name costs time
-    np.float_ = np.float64  # type: ignore[attr-defined]
-    from imagecorruptions import corrupt, corruptions
+    from benchmarks.cases import third_party
 
-    gaussian = corruptions.gaussian
-    corruptions.gaussian = lambda image, *args, multichannel=False, **named: gaussian(
-        image, *args, channel_axis=-1 if multichannel else None, **named
-    )
+    corrupt = third_party().corrupt
     cv2.setNumThreads(1)
     # parameters as strong as imagecorruptions' middle level
     transforms = {
