@@ -21,7 +21,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from components import params, tracking
+from components import params, redaction, tracking
 from flows import guard, parent_run
 from flows.dvc_graph import Stage
 
@@ -128,7 +128,7 @@ def repro(stage: str, children: Children, environment: dict[str, str], say: Call
     try:
         assert child.stdout is not None
         for line in child.stdout:
-            lines.append(line.rstrip())
+            lines.append(redaction.redact(line.rstrip()))
             if lines[-1]:
                 say(lines[-1])
         code = child.wait()
