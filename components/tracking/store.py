@@ -75,6 +75,8 @@ def client() -> Any:
     Raises TrackingError when the store cannot be reached or MLflow is not installed.
     """
     telemetry_off()
+    # a model of ours is code and safetensors; one that would be unpickled runs whatever its author liked
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # mlflow looks for git at import and warns at length where there is none

@@ -149,7 +149,7 @@ def test_files_changed_after_registration_are_no_champion(trained: Callable[...,
     version = trained("b")
     folder = tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/{version}")
     (folder / "artifacts/models/restorer/model.txt").write_text("x", encoding="utf-8")
-    with pytest.raises(PromotionError, match="version 2: its files in .* are not those that were registered"):
+    with pytest.raises(PromotionError, match=r"version 2: its files in .* are not those that were registered"):
         promote()
     assert champion_name() == "a"
 
@@ -210,7 +210,7 @@ def test_a_rollback_that_cannot_be_is_one_line(trained: Callable[..., str], meas
     with pytest.raises(PromotionError, match=r"no version 7; there are: 1 \(`rnr models`\)"):
         rollback("7")
     trained("b")
-    with pytest.raises(PromotionError, match="version 2 never was the champion: .* earlier champions: none"):
+    with pytest.raises(PromotionError, match=r"version 2 never was the champion: .* earlier champions: none"):
         rollback("2")
     promote()
     shutil.rmtree(tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/1"))
