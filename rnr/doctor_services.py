@@ -6,11 +6,13 @@ import base64
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from components import tracking
@@ -53,8 +55,13 @@ def versions(name: str, theirs: str, where: str) -> Check:
     ours = lock.pins().get(name)
     told = f"{where}, version {theirs}"
     if ours and theirs.split(".")[:2] != ours.split(".")[:2]:
-        return Check(name, WARN, f"{told}; pinned here is {ours}", "run the version of requirements.lock on the server")
-    return Check(name, OK, told)
+        return Check(
+            f"{name} server",
+            WARN,
+            f"{told}; pinned here is {ours}",
+            "run the version of requirements.lock on the server",
+        )
+    return Check(f"{name} server", OK, told)
 
 
 def mlflow() -> Iterator[Check]:
@@ -62,7 +69,7 @@ def mlflow() -> Iterator[Check]:
     address = tracking.uri()
     shown, scheme = tracking.scrub(address), urlsplit(address).scheme
     if scheme not in ("http", "https"):
-        yield Check("mlflow", OK, f"{shown} (no server)")
+        yield Check("mlflow server", OK, f"{shown} (no server)")
         return
     token = os.environ.get("MLFLOW_TRACKING_TOKEN")
     user = os.environ.get("MLFLOW_TRACKING_USERNAME")
@@ -79,7 +86,7 @@ def mlflow() -> Iterator[Check]:
             remedy = "start it with --allowed-hosts that names this host and port"
         elif "401" in str(error):
             remedy = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"
-        yield Check("mlflow", FAIL, f"{shown} {error}", remedy)
+        yield Check("mlflow server", FAIL, f"{shown} {error}", remedy)
         return
     yield versions("mlflow", version, shown)
 
@@ -88,7 +95,7 @@ def prefect() -> Iterator[Check]:
     """The server of PREFECT_API_URL."""
     address = os.environ.get("PREFECT_API_URL", "").rstrip("/")
     if not address:
-        yield Check("prefect", OK, "no PREFECT_API_URL: every run starts a server of its own")
+        yield Check("prefect server", OK, "no PREFECT_API_URL: every run starts a server of its own")
         return
     shown = tracking.scrub(address)
     key, pair = os.environ.get("PREFECT_API_KEY"), os.environ.get("PREFECT_API_AUTH_STRING")
@@ -102,7 +109,10 @@ def prefect() -> Iterator[Check]:
         if "401" in str(error):
             remedy = "set PREFECT_API_AUTH_STRING or PREFECT_API_KEY"
         yield Check(
-            "prefect", FAIL, f"{shown} {error}" if isinstance(error, OSError) else f"{shown} is no Prefect", remedy
+            "prefect server",
+            FAIL,
+            f"{shown} {error}" if isinstance(error, OSError) else f"{shown} is no Prefect",
+            remedy,
         )
         return
     yield versions("prefect", version, shown)
@@ -127,16 +137,17 @@ def _dvc(*words: str) -> tuple[int, list[str]]:
 
 def remotes() -> Iterator[Check]:
     """Every remote of DVC is listed once at its top: by DVC's command, whose configuration and credentials count."""
-    code, lines = _dvc("remote", "list")
-    if code:
+    # `dvc remote list` breaks long addresses over lines
+    code, lines = _dvc("config", "--list")
+    if code or not Path(".dvc").is_dir():
         yield Check("remotes", WARN, "DVC knows no repository here", "run from the top of the repository")
         return
-    if not lines:
+    found = dict(match.groups() for line in lines if (match := re.fullmatch(r"remote\.(.+)\.url=(.*)", line)))
+    if not found:
         yield Check(
             "remotes", WARN, "none: results stay on this machine", "`dvc remote add -d NAME s3://BUCKET/PREFIX`"
         )
-    for line in lines:
-        name, address = [*line.split(), ""][:2]
+    for name, address in found.items():
         shown = f"{name} at {tracking.scrub(address)}"
         try:
             code, said = _dvc("ls-url", f"remote://{name}/")

@@ -1,4 +1,4 @@
-"""`rnr run`, `rnr promote`, `rnr rollback`, `rnr history`, `rnr models`: what the engineer who owns the pipeline needs."""
+"""`rnr run`, `promote`, `rollback`, `history`, `models`: what the engineer who owns the pipeline needs."""
 
 from __future__ import annotations
 

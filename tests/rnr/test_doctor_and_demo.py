@@ -118,7 +118,7 @@ def test_doctor_on_a_healthy_machine(healthy: Path, capsys) -> None:
     assert run("doctor", "--json") == 0
     found = states(capsys.readouterr().out)
     assert found["params.yaml"] == found["pipeline"] == found["telemetry"] == found["deepspeed"] == "ok"
-    assert found["lock"] == found["gpu"] == found["mlflow"] == found["prefect"] == found["postgres"] == "ok"
+    assert found["lock"] == found["gpu"] == found["mlflow server"] == found["postgres"] == "ok"
     assert found["champion"] == "warn"
     assert run("doctor") == 0
     assert len(capsys.readouterr().out.splitlines()) == len(found)

@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 import yaml
 
 from rnr import cli
-from tests.test_architecture import MODULES, module_name
+from tests.test_architecture import MODULES
 from tests.tiny import REPOSITORY
 
 PICKLES = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "_pickle"}
@@ -156,7 +155,7 @@ def test_hostile_bases_are_refused_by_the_trainings(section: str, base: str, tra
     saved(model / "pytorch_model.bin", Bomb(trace))
     settings = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))[section] | {"base": str(model)}
     if section == "reasoner":
-        with pytest.raises(ReasonerError, match="reasoner.base: cannot load"):
+        with pytest.raises(ReasonerError, match=r"reasoner\.base: cannot load"):
             build(params.parse(section, settings, ReasonerParams), [])
     else:
         with pytest.raises(RestorerError, match="not a restorer"):
@@ -178,18 +177,18 @@ def test_hostile_checkpoints_and_depth_models_do_not_run(trace: Path, tmp_path: 
 
 def test_a_pickled_mlflow_model_is_refused_by_the_smoke_test(trace: Path, tmp_path: Path) -> None:
     """What a registry that somebody else may write to could hold."""
-    import mlflow
+    import mlflow.pyfunc
+    from mlflow.pyfunc import PythonModel
 
     from components.promotion.promote import smoke_test
 
-    class Wrapped(mlflow.pyfunc.PythonModel):
+    class Wrapped(PythonModel):
         def __init__(self) -> None:
             self.bomb = Bomb(trace)
 
         def predict(self, context, model_input, params=None):
             return model_input
 
-    sys.modules["pickled_model"] = sys.modules[__name__]
     mlflow.pyfunc.save_model(str(tmp_path / "version"), python_model=Wrapped(), pip_requirements=[])
     assert list((tmp_path / "version").glob("*.pkl"))
     tried = smoke_test(tmp_path / "version", 300)
