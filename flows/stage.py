@@ -222,7 +222,7 @@ class WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
         if kind and issubclass(kind, StageFailed):
-            record.exc_info = None
+            record.exc_info = record.exc_text = None
         return True
 
 

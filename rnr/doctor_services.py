@@ -142,7 +142,8 @@ def remotes() -> Iterator[Check]:
     if code or not Path(".dvc").is_dir():
         yield Check("remotes", WARN, "DVC knows no repository here", "run from the top of the repository")
         return
-    found = dict(match.groups() for line in lines if (match := re.fullmatch(r"remote\.(.+)\.url=(.*)", line)))
+    matches = (re.fullmatch(r"remote\.(.+)\.url=(.*)", line) for line in lines)
+    found: dict[str, str] = {match[1]: match[2] for match in matches if match}
     if not found:
         yield Check(
             "remotes", WARN, "none: results stay on this machine", "`dvc remote add -d NAME s3://BUCKET/PREFIX`"

@@ -34,10 +34,12 @@ ACCEPTED = {
 def stated(distribution: Distribution) -> str:
     """The licence as the package states it, in one line; empty where it says nothing."""
     told = distribution.metadata
-    expression = told.get("License-Expression")
+    # get_all: the type of metadata promises no other way to ask for a field that may be missing
+    expression = "".join(told.get_all("License-Expression") or [])
     if expression:
         return expression
-    first = next((line.strip() for line in (told.get("License") or "").splitlines() if line.strip()), "")
+    text = "\n".join(told.get_all("License") or [])
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
     kinds = [c.rpartition("::")[2].strip() for c in told.get_all("Classifier") or [] if c.startswith("License ::")]
     # a whole licence in the field is not its name; "OSI Approved" alone says nothing
     named = [first] if first and len(first) <= 80 and first.upper() != "UNKNOWN" else []

@@ -36,18 +36,21 @@ WORDS += [REMOTE, ADDRESS]
 # what a careless stage does: it prints its environment, and logs it as parameters, tags and words of an error
 CARELESS = f"""
 import os, sys
-sys.path.insert(0, {str(REPOSITORY)!r})
-from components import tracking
-shown = {{name: os.environ[name] for name in {sorted(CANARIES)!r}}}
-for name, value in shown.items():
-    print(f"the environment has {{name}}={{value}}", flush=True)
-print("a remote at s3://key:" + "-".join(["canary", "remote", "0010"]) + "@store/bucket", flush=True)
-print("the store is " + os.environ["MLFLOW_TRACKING_URI"], flush=True)
-with tracking.stage_run(sys.argv[1], {{"settings": shown, "store": os.environ["MLFLOW_TRACKING_URI"]}}) as run:
-    run.tags({{"teacher": shown["RNR_TEACHER_API_KEY"], "note": f"key {{shown['OPENAI_API_KEY']}}"}})
-if os.path.exists("leak"):
-    os.remove("leak")
-    sys.exit("cannot open " + shown["MLFLOW_BACKEND_STORE_URI"] + " with " + shown["PGPASSWORD"])
+def careless():
+    sys.path.insert(0, {str(REPOSITORY)!r})
+    from components import tracking
+    shown = {{name: os.environ[name] for name in {sorted(CANARIES)!r}}}
+    for name, value in shown.items():
+        print(f"the environment has {{name}}={{value}}", flush=True)
+    print("a remote at s3://key:" + "-".join(["canary", "remote", "0010"]) + "@store/bucket", flush=True)
+    print("the store is " + os.environ["MLFLOW_TRACKING_URI"], flush=True)
+    with tracking.stage_run(sys.argv[1], {{"settings": shown, "store": os.environ["MLFLOW_TRACKING_URI"]}}) as run:
+        run.tags({{"teacher": shown["RNR_TEACHER_API_KEY"], "note": f"key {{shown['OPENAI_API_KEY']}}"}})
+    if os.path.exists("leak"):
+        os.remove("leak")
+        sys.exit("cannot open " + shown["MLFLOW_BACKEND_STORE_URI"] + " with " + shown["PGPASSWORD"])
+if sys.argv[1] == "mix":
+    careless()
 """
 
 
