@@ -20,6 +20,8 @@ from rnr import lock
 from rnr.checks import FAIL, OK, WARN, Check
 
 SECONDS = 5.0  # for one answer
+# DVC says "does not exist" of an empty remote and of one that refuses or cannot be reached
+UNREACHABLE = re.compile(r"connect|refused|time[d ]*out|resolve|ssl|\b40[13]\b|denied|NoSuchBucket|credential", re.IGNORECASE)
 REMOTE_SECONDS = 30.0  # DVC starts, and its client tries more than once
 # where the addresses of databases stand; the first is also a server's address
 DATABASES = (
@@ -157,7 +159,7 @@ def remotes() -> Iterator[Check]:
         reason = tracking.scrub(said[-1] if said else "no reason given").removeprefix("ERROR: ")
         if code == 0:
             yield Check("remote", OK, shown)
-        elif "does not exist" in reason:
+        elif "does not exist" in reason and not UNREACHABLE.search(reason):
             yield Check("remote", WARN, f"{shown}: nothing is there yet", "`dvc push` fills it")
         else:
             remedy = f"check the address (`dvc remote modify {name} url ...`), credentials and endpoint"
