@@ -145,3 +145,19 @@ def test_doctor_tells_what_is_to_be_computed(healthy: Path, capsys, monkeypatch)
     monkeypatch.setattr(dvc_graph, "status", lambda: {"refine": "changed deps: models/restorer"})
     assert run("doctor", "--json") == 0
     assert states(capsys.readouterr().out)["pipeline"] == "warn"
+
+
+def test_doctor_tells_a_gpu_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho no driver >&2\nexit 9\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("warn", "nvidia-smi finds no working GPU")
+    tool.write_text("#!/bin/sh\necho 'H100, 80 GB, 580'\n", encoding="utf-8")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("ok", "H100, 80 GB, 580")
+    tool.unlink()
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("ok", "none: all runs on the processor")
