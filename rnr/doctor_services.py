@@ -21,7 +21,9 @@ from rnr.checks import FAIL, OK, WARN, Check
 
 SECONDS = 5.0  # for one answer
 # DVC says "does not exist" of an empty remote and of one that refuses or cannot be reached
-UNREACHABLE = re.compile(r"connect|refused|time[d ]*out|resolve|ssl|\b40[13]\b|denied|NoSuchBucket|credential", re.IGNORECASE)
+UNREACHABLE = re.compile(
+    r"connect|refused|time[d ]*out|resolve|ssl|\b40[13]\b|denied|NoSuchBucket|credential", re.IGNORECASE
+)
 REMOTE_SECONDS = 30.0  # DVC starts, and its client tries more than once
 # where the addresses of databases stand; the first is also a server's address
 DATABASES = (
