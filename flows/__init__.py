@@ -7,9 +7,10 @@ own settings win: with PREFECT_API_URL the runs go to that server, without it to
 import os
 from pathlib import Path
 
-from components import tracking
+from components import redaction, tracking
 
 tracking.telemetry_off()
+redaction.install()
 os.environ.setdefault("PREFECT_HOME", str(Path("work/prefect").absolute()))
 # a cold server takes 25 s on an idle machine of two cores, several times that beside a training
 os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "180")

@@ -21,7 +21,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from components import params, tracking
+from components import params, redaction, tracking
 from flows import guard, parent_run
 from flows.dvc_graph import Stage
 
@@ -128,7 +128,7 @@ def repro(stage: str, children: Children, environment: dict[str, str], say: Call
     try:
         assert child.stdout is not None
         for line in child.stdout:
-            lines.append(line.rstrip())
+            lines.append(redaction.redact(line.rstrip()))
             if lines[-1]:
                 say(lines[-1])
         code = child.wait()
@@ -222,7 +222,7 @@ class WithoutTraceback(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         kind = record.exc_info[0] if isinstance(record.exc_info, tuple) else None
         if kind and issubclass(kind, StageFailed):
-            record.exc_info = None
+            record.exc_info = record.exc_text = None
         return True
 
 

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from components import redaction
 from rnr import console
 
 PRESETS = ("cdd11", "miori", "realesrgan", "imagecorruptions")
@@ -108,6 +109,12 @@ def rollback(args: argparse.Namespace) -> int:
     return pipeline_commands.rollback(args)
 
 
+def history(args: argparse.Namespace) -> int:
+    from rnr import pipeline_commands
+
+    return pipeline_commands.history(args)
+
+
 def models(args: argparse.Namespace) -> int:
     from rnr import pipeline_commands
 
@@ -184,7 +191,8 @@ def parser() -> Parser:
     made = add("promote", promote, "measure the challenger at the gate; if it passes, make it the champion")
     made.add_argument("--dry-run", action="store_true", help="measure and judge, move nothing")
     made = add("rollback", rollback, "make an earlier version the champion again")
-    made.add_argument("--to", metavar="VERSION", help="version number (default: the previous champion)")
+    made.add_argument("--to", metavar="VERSION", help="an earlier champion (default: the previous one)")
+    add("history", history, "show every promotion, refusal and rollback, and whether that record is whole")
     add("models", models, "list the registered versions")
     add("doctor", doctor, "check this machine, the parameters and the state of the pipeline")
     return top
@@ -192,6 +200,7 @@ def parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code (argparse itself leaves with 2 on wrong options)."""
+    redaction.install()
     args = parser().parse_args(argv)
     return console.guarded(lambda: args.action(args))
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from components import redaction
+
 T = TypeVar("T")
 
 OK, SOME_FAILED, WRONG_USE = 0, 1, 2
@@ -21,18 +23,24 @@ class Failed(RuntimeError):
 
 
 def one_line(error: BaseException | str) -> str:
-    """Text of an error without line breaks; the type's name where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Text of an error without line breaks and secrets; the type's name where it says nothing."""
+    return " ".join(redaction.redact(error).split()) or type(error).__name__
 
 
 def warn(line: str) -> None:
     """One line for the person, beside whatever goes to stdout."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(redaction.redact(line)), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Text that any terminal and log takes: control characters (a file name may hold some) are written as \\x1b."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def put_json(value: object) -> None:
     """One JSON value as one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False), flush=True)
+    # a name that is no UTF-8 comes as a lone surrogate, which JSON writes as \\udcff
+    print(json.dumps(value, ensure_ascii=False).encode("utf-8", "backslashreplace").decode(), flush=True)
 
 
 def put_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -52,7 +60,7 @@ def _is_number(value: object) -> bool:
 def _cell(value: object) -> str:
     if value is None:
         return "-"
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) else printable(str(value))
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:

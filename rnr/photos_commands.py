@@ -73,12 +73,23 @@ def check_targets(jobs: list[Job], out: Path) -> None:
     sources = {job.source.resolve() for job in jobs}
     owners: dict[Path, Path] = {}
     for job in jobs:
+        check_inside(out, out / job.name)
         for target in (out / job.name, sidecar(out / job.name)):
             if target.resolve() in sources:
                 raise console.WrongUse(f"{out}: would overwrite the input {target}; choose another folder for -o")
             other = owners.setdefault(target.resolve(), job.source)
             if other != job.source:
                 raise console.WrongUse(f"{other} and {job.source} would both be written to {target}; restore one apart")
+
+
+def check_inside(out: Path, target: Path) -> None:
+    """A link among the folders below `out` must not lead the writer out of it. Raises WrongUse.
+
+    A link in the file's own place does no harm: files are moved into place, which replaces it.
+    """
+    if not _lies_below(target.parent, out):
+        where = target.parent.resolve()
+        raise console.WrongUse(f"{target}: leads out of {out} to {where}; remove the link or choose another folder")
 
 
 def prepare_out(out: Path) -> None:
@@ -176,9 +187,9 @@ def diagnose(args: argparse.Namespace) -> int:
     if not args.json and rows:
         console.put_table(("photo", "scene", "findings (severity 1-100)", "objects"), rows)
         for source, reasoning, notes in reasons:
-            print(f"\n{source}")
+            print(f"\n{console.printable(str(source))}")
             for line in [*reasoning, *(f"Note: {note}." for note in notes)]:
-                print(f"  {line}")
+                print(f"  {console.printable(line)}")
     return console.SOME_FAILED if failed else console.OK
 
 

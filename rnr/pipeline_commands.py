@@ -1,4 +1,4 @@
-"""`rnr run`, `rnr promote`, `rnr rollback`, `rnr models`: what the engineer who owns the pipeline needs."""
+"""`rnr run`, `promote`, `rollback`, `history`, `models`: what the engineer who owns the pipeline needs."""
 
 from __future__ import annotations
 
@@ -81,6 +81,35 @@ def rollback(args: argparse.Namespace) -> int:
     else:
         print(f"champion: version {done.before} -> version {done.after}")
     return console.OK
+
+
+def history(args: argparse.Namespace) -> int:
+    """`rnr history`: the record of promotions, the oldest first; exit code 1 when it was tampered with."""
+    tracking.telemetry_off()
+    from components.promotion import record, versions
+
+    try:
+        entries = record.read()
+        faults = record.faults(entries, versions.aliases().get(versions.CHAMPION))
+    except tracking.TrackingError as error:
+        raise console.Failed(f"history: {error}") from None
+    if args.json:
+        whole = [{**entry.content, "sha256": entry.sha256} for entry in entries]
+        console.put_json({"entries": whole, "faults": faults})
+        return console.SOME_FAILED if faults else console.OK
+    rows = []
+    for entry in entries:
+        told = entry.content
+        moved = f"{told.get('champion_before') or '-'} -> {told.get('champion_after') or '-'}"
+        who = f"{told.get('by')} on {told.get('host')}"
+        why = "; ".join(_strings(told.get("reasons")))
+        rows.append((entry.number, told.get("time"), told.get("action"), told.get("version"), moved, who, why))
+    if rows:
+        console.put_table(("entry", "time (UTC)", "action", "version", "champion", "by", "because"), rows)
+    for fault in faults:
+        console.warn(f"rnr: history: {fault}")
+    print(f"{len(rows)} entries, {'the record is NOT whole' if faults else 'the record is whole'}")
+    return console.SOME_FAILED if faults else console.OK
 
 
 def models(args: argparse.Namespace) -> int:

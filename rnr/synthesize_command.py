@@ -18,7 +18,7 @@ import numpy as np
 from components import storage
 from components.photos.decode import PhotoError, decode
 from rnr import console
-from rnr.photos_commands import Job, list_jobs, prepare_out
+from rnr.photos_commands import Job, check_inside, list_jobs, prepare_out
 
 RECIPE_SUFFIX = ".recipe.json"
 GALLERY_PHOTOS = (
@@ -81,6 +81,7 @@ def degrade(args: argparse.Namespace) -> int:
         other = owners.setdefault(_target(out, job), job)
         if other is not job:
             raise console.WrongUse(f"{other.source} and {job.source} would both be written to {_target(out, job)}")
+        check_inside(out, _target(out, job))
         if _target(out, job).resolve() == job.source.resolve():
             raise console.WrongUse(f"{out}: would overwrite the input {job.source}; choose another folder for -o")
     prepare_out(out)
@@ -143,6 +144,7 @@ def replay(args: argparse.Namespace) -> int:
         out = Path(args.out)
         prepare_out(out)
         for side, picture in (("clean", storage.decode_image(row["clean"])), ("degraded", made)):
+            check_inside(out, out / f"{row['pair_id']}.{side}.png")
             with storage.whole_file(out / f"{row['pair_id']}.{side}.png") as part:
                 part.write_bytes(storage.encode_png(picture))
     if args.json:

@@ -10,8 +10,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 RCC_DIRECTORY, RCC_ZLIB, RCC_ZSTD = 2, 1, 4  # flags of a node of a Qt resource file
+MOST_BYTES = 512_000_000  # of one file in an archive; the largest in the packages listed is a tenth of that
+T = TypeVar("T")
 # what reading a damaged archive raises
 UNREADABLE = (
     tarfile.TarError,
@@ -32,10 +35,14 @@ def files(archive: Path) -> Iterator[tuple[str, bytes]]:
     """
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
-            yield from ((item.filename, wheel.read(item)) for item in wheel.infolist() if not item.is_dir())
+            for item in wheel.infolist():
+                if not item.is_dir():
+                    # what zipfile unpacks never exceeds the size that the archive states
+                    yield item.filename, wheel.read(_bounded(item, item.filename, item.file_size))
         return
     with tarfile.open(fileobj=io.BytesIO(_tar_bytes(archive))) as tar:
         for member in tar:
+            _bounded(member, member.name, member.size)
             data = tar.extractfile(member).read() if member.isfile() else None  # type: ignore[union-attr]
             if data is None:
                 continue
@@ -43,6 +50,20 @@ def files(archive: Path) -> Iterator[tuple[str, bytes]]:
             yield path, data
             if path.endswith(".rcc"):
                 yield from ((name.removeprefix("gcompris/"), inside) for name, inside in resources(data))
+
+
+def _bounded(item: T, name: str, size: int) -> T:
+    """The item, unless it would fill the memory. Raises ValueError."""
+    if size > MOST_BYTES:
+        raise ValueError(f"{name} in it has {size} bytes, at most {MOST_BYTES} are unpacked")
+    return item
+
+
+def _inflated(data: bytes, name: str) -> bytes:
+    inflater = zlib.decompressobj()
+    content = inflater.decompress(data, MOST_BYTES)
+    _bounded(content, name, len(content) + len(inflater.unconsumed_tail))
+    return content
 
 
 def _tar_bytes(archive: Path) -> bytes:
@@ -80,6 +101,6 @@ def resources(data: bytes) -> Iterator[tuple[str, bytes]]:
         content = data[start + 4 : start + 4 + struct.unpack_from(">I", data, start)[0]]
         if not flags & RCC_ZSTD:
             # Qt writes the unpacked size, 4 bytes, before what zlib made
-            yield path, zlib.decompress(content[4:]) if flags & RCC_ZLIB else content
+            yield path, _inflated(content[4:], path) if flags & RCC_ZLIB else content
 
     yield from below(0, "")

@@ -31,6 +31,9 @@ JPEG_QUALITY = 95
 WEBP_QUALITY = 95
 # an optimised JPEG is some percent smaller, and all its coefficients wait in memory: 6 bytes a pixel
 OPTIMISED_PIXELS = 30_000_000
+# More is no description of a photo. A JPEG holds no larger EXIF block (one segment); printers' tables reach 3 MB
+MOST_EXIF_BYTES = 65_533 - len(b"Exif\0\0")
+MOST_PROFILE_BYTES = 8_000_000
 BAND_PX = 256  # rows that are converted at once
 BITS_PER_SAMPLE = 258  # TIFF tag
 # What a TIFF's own directory says of the photo; its other tags describe how the pixels lay in the old file.
@@ -119,13 +122,16 @@ def _open(path: Path) -> Image.Image:
 
 def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
     notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    frames = _frames(image)
+    if frames != "1":
         notes.append(f"{frames} pictures in the file: only the first is used")
         image.seek(0)
     form = "JPEG" if image.format == "MPO" else str(image.format)
     bits = _bits(image)
     icc = image.info.get("icc_profile") or None
+    if icc is not None and len(icc) > MOST_PROFILE_BYTES:
+        notes.append(f"colour profile of {len(icc)} bytes: taken as sRGB")
+        icc = None
     # also where OpenCV reads the pixels: it takes torn files for whole ones
     image.load()
     orientation = 1
@@ -144,6 +150,23 @@ def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
         notes.append("16 bits per channel read at 8")
     pixels, alpha = _unpacked(image, orientation, icc, notes)
     return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes))
+
+
+def _frames(image: Image.Image) -> str:
+    """How many pictures are in the file, in words."""
+    if image.format != "TIFF":
+        return str(getattr(image, "n_frames", 1))
+    try:
+        # to count them is to read every directory, and a megabyte holds 200,000 empty ones
+        image.seek(1)
+    except EOFError:
+        return "1"
+    # it may be broken in as many ways as the first; what is asked is whether it is there
+    except Exception:
+        image.seek(0)
+        return "several"
+    image.seek(0)
+    return "several"
 
 
 def _unpacked(
@@ -195,11 +218,15 @@ def _kept_exif(image: Image.Image, form: str, notes: list[str]) -> bytes | None:
         if not exif:
             return None
         exif[ExifTags.Base.Orientation] = 1
-        return exif.tobytes()
+        block = exif.tobytes()
     # the block is the camera's, and broken in as many ways as there are cameras
     except Exception:
         notes.append("unreadable EXIF: left out")
         return None
+    if len(block) > MOST_EXIF_BYTES:
+        notes.append(f"EXIF of {len(block)} bytes: left out")
+        return None
+    return block
 
 
 def _eight_bits(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:

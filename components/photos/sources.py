@@ -103,6 +103,8 @@ def read_csv(path: Path, shown: str) -> dict[str, dict[str, str]]:
         missing = [column for column in ("file", "scene", "objects", "caption") if row.get(column) is None]
         if missing:
             raise PhotoError(f"{shown}: row {number}: column {missing[0]} is missing")
+        if PurePosixPath(row["file"]).is_absolute() or ".." in PurePosixPath(row["file"]).parts:
+            raise PhotoError(f"{shown}: row {number}: file {row['file']!r} leads out of the folder")
         if row["scene"] and row["scene"] not in SCENES:
             raise PhotoError(f"{shown}: row {number}: scene {row['scene']!r} is none of {', '.join(SCENES)}")
     return {row["file"]: row for row in rows}

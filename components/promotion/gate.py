@@ -46,7 +46,8 @@ class Verdict:
     """What the gate says of version `version` against `champion` (None: there was none).
 
     `reasons` are the refusals, each naming what fell short with its figures; empty when accepted.
-    `figures`: the numbers it rests on. `action`: what was done about it.
+    `figures`: the numbers it rests on. `action`: what was done about it. `data`: the digest of the pairs that both
+    were measured on, empty where nothing was measured.
     """
 
     accepted: bool
@@ -55,6 +56,7 @@ class Verdict:
     version: str = ""
     champion: str | None = None
     action: Action = "refused"
+    data: str = ""
 
 
 class Missing(KeyError):

@@ -17,15 +17,14 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from components import params, tracking
-from components.promotion import gate, versions
-from components.promotion.gate import PromotionParams, Smoke, Verdict
-from components.promotion.register import METRICS, PAIRS
+from components import params, redaction, tracking
+from components.promotion import gate, record, turns, versions
+from components.promotion.gate import Action, PromotionParams, Smoke, Verdict
+from components.promotion.register import PAIRS
+from components.promotion.turns import Turn
 from components.promotion.versions import CHALLENGER, CHAMPION, PREVIOUS, PromotionError
 from components.serving import smoke
 from components.tracking import lineage
-
-REPORTS_IN_VERSION = Path("artifacts/reports")
 
 
 def measure(models: Path) -> dict:
@@ -36,10 +35,12 @@ def measure(models: Path) -> dict:
 
 
 def smoke_test(version_folder: Path, timeout_s: int) -> Smoke:
-    """Load and predict once in a fresh process, away from the repository, as a server would."""
+    """Load and predict once in a fresh process, away from the repository and its secrets, as a server would."""
     # by its path, not with -m: `components` must come from the version's own code
     argv = [sys.executable, smoke.__file__, str(version_folder.absolute())]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # the version's code runs there: it needs no service
+    environment = redaction.without_secrets(os.environ)
+    environment.pop("PYTHONPATH", None)
     with tempfile.TemporaryDirectory() as elsewhere:
         try:
             run = subprocess.run(
@@ -49,86 +50,113 @@ def smoke_test(version_folder: Path, timeout_s: int) -> Smoke:
             return Smoke(None, f"no answer within {timeout_s} s (promotion.smoke_timeout_s)")
     if run.returncode:
         said = [line for line in run.stderr.splitlines() if line.strip()]
-        return Smoke(None, f"exit code {run.returncode}: {said[-1] if said else 'no message'}")
+        return Smoke(None, f"exit code {run.returncode}: {redaction.redact(said[-1]) if said else 'no message'}")
     return Smoke(json.loads(run.stdout.splitlines()[-1])["seconds_per_megapixel"])
 
 
 def promote(dry_run: bool = False) -> Verdict:
     """Judge the @challenger against the @champion and move the aliases. `dry_run` measures but changes nothing.
 
-    Asked again under the same circumstances it repeats the recorded verdict without measuring. Raises PromotionError,
-    ParamsError, TrackingError.
+    Both are measured here, on the pairs that lie in data/pairs now. Asked again under the same circumstances it
+    repeats the recorded verdict without measuring. Raises PromotionError, ParamsError, TrackingError.
     """
     limits = params.load("promotion", PromotionParams)
-    with versions.one_at_a_time():
+    if dry_run:
+        verdict, _ = _verdict(versions.aliases(), limits)
+        told: Action = "would promote" if verdict.accepted else "would refuse"
+        return verdict if verdict.action == "unchanged" else replace(verdict, action=told)
+    with turns.one_at_a_time("promoting") as turn:
         named = versions.aliases()
-        if CHALLENGER not in named:
-            raise PromotionError(
-                f"{tracking.MODEL_NAME}: there is no @{CHALLENGER}; `rnr run` trains and registers one"
-            )
-        version, champion = named[CHALLENGER], named.get(CHAMPION)
-        if version == champion:
-            return Verdict(True, (), version=version, champion=champion, action="unchanged")
-        tags = versions.version_tags(version)
-        key = _circumstances(tags, champion, limits)
-        if tags.get("gate_key") == key and tags["gate"] == "refused":
-            reasons, figures = json.loads(tags["gate_reasons"]), json.loads(tags["gate_figures"])
-            return Verdict(False, tuple(reasons), figures, version, champion, "unchanged")
-        verdict = replace(_judge(version, tags, champion, limits), version=version, champion=champion)
-        if dry_run:
-            return replace(verdict, action="would promote" if verdict.accepted else "would refuse")
-        return _carry_out(verdict, key)
+        record.note_moves_by_hand(named.get(CHAMPION))
+        verdict, key = _verdict(named, limits)
+        return verdict if verdict.action == "unchanged" else _carry_out(verdict, key, turn)
 
 
-def _circumstances(tags: dict[str, str], champion: str | None, limits: PromotionParams) -> str:
-    """A digest of all that a verdict depends on."""
-    data = lineage.locked_digest(PAIRS) or "none"
-    parts = [tags.get("content_digest"), tags.get("rolled_back"), champion, data, limits.model_dump()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+def _verdict(named: dict[str, str], limits: PromotionParams) -> tuple[Verdict, str]:
+    """What is to be said of the challenger, with the digest of all that it depends on."""
+    if CHALLENGER not in named:
+        raise PromotionError(f"{tracking.MODEL_NAME}: there is no @{CHALLENGER}; `rnr run` trains and registers one")
+    version, champion = named[CHALLENGER], named.get(CHAMPION)
+    if version == champion:
+        return Verdict(True, (), version=version, champion=champion, action="unchanged"), ""
+    data = data_digest()
+    tags = versions.version_tags(version)
+    parts = [tags.get(versions.FILES_DIGEST), tags.get("rolled_back"), champion, data, limits.model_dump()]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    if tags.get("gate_key") == key and tags["gate"] == "refused":
+        reasons, figures = json.loads(tags["gate_reasons"]), json.loads(tags["gate_figures"])
+        return Verdict(False, tuple(reasons), figures, version, champion, "unchanged", data), key
+    verdict = _judge(version, tags, champion, limits)
+    return replace(verdict, version=version, champion=champion, data=data), key
+
+
+def data_digest() -> str:
+    """The digest of data/pairs as it lies there. Raises PromotionError unless it is what dvc.lock names."""
+    found, locked = lineage.folder_digest(PAIRS), lineage.locked_digest(PAIRS)
+    if found is None:
+        raise PromotionError(f"{PAIRS}: not here, and both models are measured on it; `dvc pull {PAIRS}` or `rnr run`")
+    if found != locked:
+        raise PromotionError(
+            f"{PAIRS}: what lies here ({found}) is not what dvc.lock names ({locked or 'nothing'}); "
+            f"`dvc checkout {PAIRS}` or `rnr run`"
+        )
+    return found
 
 
 def _judge(version: str, tags: dict[str, str], champion: str | None, limits: PromotionParams) -> Verdict:
-    data = lineage.locked_digest(PAIRS) or "none"
     # cheap objections first: no measuring for a version that cannot be promoted anyway
     if tags.get("rolled_back"):
         reason = (
             f"version {version} was rolled back on {tags['rolled_back']}; train a better one, or bring it back with"
         )
         return Verdict(False, (f"{reason} `rnr rollback --to {version}`",))
-    if tags.get("dataset_digest") != data:
-        reason = f"version {version} was measured on {PAIRS} {tags.get('dataset_digest')}, which is now {data}"
-        return Verdict(False, (f"{reason}; `rnr run` measures anew",))
-    folder = tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/{version}")
-    metrics = json.loads((folder / REPORTS_IN_VERSION / METRICS).read_text(encoding="utf-8"))
+    folder = versions.fetch_whole(version)
     tried = smoke_test(folder, limits.smoke_timeout_s)
-    against = None
-    if champion:
-        against = measure(tracking.fetch_model(f"models:/{tracking.MODEL_NAME}/{champion}"))
-    return gate.judge(metrics, against, tried, limits)
+    if tried.error:
+        return Verdict(False, (f"smoke test: {tried.error}",))
+    metrics = _measured(version, folder)
+    against = _measured(champion, versions.fetch_whole(champion)) if champion else None
+    verdict = gate.judge(metrics, against, tried, limits)
+    # beside what was measured now, what the version came with: they should agree
+    return replace(verdict, figures=verdict.figures | {"psnr_gain_db_registered": float(tags["psnr_gain_db"])})
 
 
-def _carry_out(verdict: Verdict, key: str) -> Verdict:
+def _measured(version: str, folder: Path) -> dict:
+    # late, for torch takes its seconds
+    from components.inference import ModelRefError
+
+    try:
+        return measure(folder / tracking.MODELS_IN_VERSION)
+    except ModelRefError as error:
+        raise PromotionError(
+            f"version {version} cannot be measured by this code: {error}; check out the code of its git_sha "
+            "(`rnr models --json`), or remove @champion to promote without a comparison"
+        ) from None
+
+
+def _carry_out(verdict: Verdict, key: str, turn: Turn) -> Verdict:
     done = replace(verdict, action="promoted" if verdict.accepted else "refused")
+    turn.still_mine()
+    judged = {
+        "gate": "accepted" if verdict.accepted else "refused",
+        "gate_key": key,
+        "gate_data": verdict.data,
+        "gate_reasons": json.dumps(verdict.reasons),
+        "gate_figures": json.dumps(verdict.figures),
+        "gate_time": record.now(),
+    }
+    versions.tag(verdict.version, judged)
     if verdict.accepted:
         # in this order a crash in between leaves the old champion in place, and the next call goes on
         if verdict.champion:
             versions.point(PREVIOUS, verdict.champion)
         versions.point(CHAMPION, verdict.version)
-    versions.tag(
-        verdict.version,
-        {
-            "gate": "accepted" if verdict.accepted else "refused",
-            "gate_key": key,
-            "gate_reasons": json.dumps(verdict.reasons),
-            "gate_figures": json.dumps(verdict.figures),
-            "gate_time": versions.now(),
-        },
-    )
-    versions.audit(
+    record.append(
         done.action,
         version=verdict.version,
         champion_before=verdict.champion,
         champion_after=verdict.version if verdict.accepted else verdict.champion,
+        data=verdict.data,
         reasons=list(verdict.reasons),
         figures=verdict.figures,
     )

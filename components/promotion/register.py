@@ -10,8 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import params, storage, tracking
-from components.promotion import gate, versions
+from components import params, tracking
+from components.promotion import gate, turns, versions
 from components.promotion.versions import CHALLENGER, PromotionError
 from components.serving import package
 from components.tracking import lineage
@@ -40,26 +40,20 @@ def read_metrics() -> dict:
         raise PromotionError(f"{REPORTS / METRICS}: not valid JSON ({error}); run `dvc repro -f evaluate`") from None
 
 
-def content_digest() -> str:
-    """Of the models and their metrics: what makes two versions the same."""
-    return storage.digest_inputs({}, [str(REASONER), str(RESTORER), str(REPORTS / METRICS)])
-
-
 def register(run_id: str | None = None, stage_runs: dict[str, str | None] | None = None) -> Registered:
     """A version of `reason-and-restore` from the working directory, pointed at by @challenger.
 
     `run_id`: the flow's parent run; `stage_runs`: stage -> run that made it. Raises PromotionError, TrackingError.
     """
-    with versions.one_at_a_time():
-        metrics = read_metrics()
-        digest = content_digest()
-        same = [found for found in versions.all_versions() if found.tags.get("content_digest") == digest]
+    metrics = read_metrics()
+    digest = versions.files_digest(REASONER, RESTORER, REPORTS / METRICS)
+    with turns.one_at_a_time("registering"):
+        same = [found for found in versions.all_versions() if found.tags.get(versions.FILES_DIGEST) == digest]
         if same:
             version = str(same[0].version)
         else:
             tags = version_tags(metrics, digest, run_id, stage_runs or {})
-            card = model_card(metrics, tags)
-            version = package.log(REASONER, RESTORER, REPORTS, run_id, tags, card)
+            version = package.log(REASONER, RESTORER, REPORTS, run_id, tags, model_card(metrics, tags))
         if versions.aliases().get(CHALLENGER) != version:
             versions.point(CHALLENGER, version)
     return Registered(version, not same)
@@ -68,7 +62,7 @@ def register(run_id: str | None = None, stage_runs: dict[str, str | None] | None
 def version_tags(metrics: dict, digest: str, run_id: str | None, stage_runs: dict[str, str | None]) -> dict[str, str]:
     """Where the version comes from, and its two headline figures."""
     tags = {
-        "content_digest": digest,
+        versions.FILES_DIGEST: digest,
         "dvc_lock": lineage.file_digest("dvc.lock") or "none",
         "params": lineage.file_digest(params.PARAMS_FILE) or "none",
         "dataset_digest": lineage.locked_digest(PAIRS) or "none",
@@ -86,10 +80,10 @@ def version_tags(metrics: dict, digest: str, run_id: str | None, stage_runs: dic
 
 
 def model_card(metrics: dict, tags: dict[str, str]) -> str:
-    """Markdown: what it is, what it scored, where it comes from."""
+    """Markdown: what it is and is for, what it scored, where it comes from, where it ends."""
     rows = [
-        f"| {case} | {scores.get('psnr_degraded')} | {scores.get('psnr_restored')} | {scores.get('ssim_degraded')} "
-        f"| {scores.get('ssim_restored')} |"
+        f"| {case} | {scores.get('n', '')} | {scores.get('psnr_degraded')} | {scores.get('psnr_restored')} "
+        f"| {scores.get('ssim_degraded')} | {scores.get('ssim_restored')} |"
         for case, scores in sorted(metrics["restoration"].items())
     ]
     reasoner = [f"- {name}: {value}" for name, value in sorted(metrics["reasoner"].items())]
@@ -97,16 +91,21 @@ def model_card(metrics: dict, tags: dict[str, str]) -> str:
         [
             "# Reason and Restore",
             "Diagnoses what is wrong with a photo, restores it under that diagnosis, diagnoses the result.",
+            "## Use",
+            "Photos of people, places and things that light, weather, lens or codec spoilt. Not for evidence, medicine "
+            "or measurement: a restoration is an estimate, and what it adds was never seen.",
             "## Restoration, test pairs",
-            "| case | PSNR degraded, dB | PSNR restored, dB | SSIM degraded | SSIM restored |",
-            "|---|---|---|---|---|",
+            "| case | pairs | PSNR degraded, dB | PSNR restored, dB | SSIM degraded | SSIM restored |",
+            "|---|---|---|---|---|---|",
             *rows,
-            "## Reasoner",
+            "## Reasoner, test pairs",
             *reasoner,
+            "## Limits",
+            "Measured on synthetic damage of its own test photos. A photo called clean comes back as it was; where the "
+            "second look finds new damage, the original or a weaker result comes back.",
             "## Origin",
             *[f"- {name}: {value}" for name, value in sorted(tags.items())],
-            "## Limits",
-            "Measured on synthetic damage of its own test photos. Not for evidence: a restoration is an estimate.",
+            "",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Give the @champion back to the version before, or to any other.
+"""Give the @champion back to the version before, or to any earlier champion.
 
 python -m components.promotion.rollback [--to VERSION]
 """
@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from components import tracking
-from components.promotion import versions
+from components.promotion import record, turns, versions
 from components.promotion.versions import CHAMPION, PREVIOUS, PromotionError
 
 
@@ -23,30 +23,38 @@ class Rollback:
 
 
 def rollback(to: str | int | None = None) -> Rollback:
-    """Move @champion to version `to`, by default to @previous_champion; the one left becomes @previous_champion.
+    """Move @champion to an earlier champion `to`, by default @previous_champion; the one left becomes that.
 
     The version left is marked, so that the next run does not promote it again. Raises PromotionError, NoSuchModel.
     """
-    with versions.one_at_a_time():
+    with turns.one_at_a_time("rolling back") as turn:
         named = versions.aliases()
+        record.note_moves_by_hand(named.get(CHAMPION))
         if CHAMPION not in named:
             raise PromotionError(f"{tracking.MODEL_NAME}: there is no @{CHAMPION} to roll back; `rnr run` makes one")
         before, after = named[CHAMPION], str(to) if to is not None else named.get(PREVIOUS)
         if after is None:
-            have = f"`rnr models` lists versions, `rnr rollback --to VERSION` takes any but {before}"
             raise PromotionError(
-                f"{tracking.MODEL_NAME}: version {before} is the first champion, none before it; {have}"
+                f"{tracking.MODEL_NAME}: version {before} is the first champion, none before it; `rnr run` makes others"
             )
         versions.version_tags(after)
         if after == before:
             return Rollback(before, after)
-        # a version whose files are gone must not become the champion
-        tracking.fetch_model(f"models:/{tracking.MODEL_NAME}/{after}")
+        earlier = (record.been_champion() | {named.get(PREVIOUS)}) - {before, None}
+        if after not in earlier:
+            have = ", ".join(sorted((version for version in earlier if version), key=int)) or "none"
+            raise PromotionError(
+                f"version {after} never was the champion: `rnr promote` is the way for it; earlier champions: {have}"
+            )
+        # a version whose files are gone or changed must not become the champion
+        versions.fetch_whole(after)
+        turn.still_mine()
+        # first: killed after this, it is still the champion, and is given up by the next call
+        versions.tag(before, {"rolled_back": record.now()})
+        versions.tag(after, {"rolled_back": ""})
         versions.point(PREVIOUS, before)
         versions.point(CHAMPION, after)
-        versions.tag(before, {"rolled_back": versions.now()})
-        versions.tag(after, {"rolled_back": ""})
-        versions.audit("rolled back", version=after, champion_before=before, champion_after=after)
+        record.append("rolled back", version=after, champion_before=before, champion_after=after)
     return Rollback(before, after)
 
 

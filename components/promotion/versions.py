@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import getpass
-import json
-import os
-from collections.abc import Iterator
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from components import tracking
-from components.tracking import lineage
+from components import redaction, tracking
 
-AUDIT = Path("audit/promotions.jsonl")
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous_champion"
+FILES_DIGEST = "files_digest"  # a tag
+REPORT_IN_VERSION = Path("artifacts/reports/metrics.json")
 
 
 class PromotionError(RuntimeError):
     """Registration, promotion or rollback cannot be done as asked; one line with the remedy."""
-
-
-@contextlib.contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Hold the promotion lock of this repository; waits for whoever holds it."""
-    AUDIT.parent.mkdir(parents=True, exist_ok=True)
-    with open(AUDIT.parent / ".lock", "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def aliases() -> dict[str, str]:
@@ -56,12 +42,37 @@ def version_tags(version: str) -> dict[str, str]:
     return dict(known[version].tags)
 
 
+def files_digest(reasoner: Path, restorer: Path, metrics: Path) -> str:
+    """SHA-256 of two model folders and their report: what makes two versions the same, wherever they lie."""
+    digest = hashlib.sha256()
+    for name, top in (("reasoner", reasoner), ("restorer", restorer), ("metrics.json", metrics)):
+        for path in sorted(p for p in [top, *top.rglob("*")] if p.is_file()):
+            digest.update(f"{name}/{path.relative_to(top).as_posix()}\n".encode())
+            with open(path, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def fetch_whole(version: str) -> Path:
+    """The local folder of a version, whose models and report are those that were registered. Raises PromotionError."""
+    folder = tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/{version}")
+    models = folder / tracking.MODELS_IN_VERSION
+    expected = version_tags(version).get(FILES_DIGEST)
+    # versions of the time before this tag have nothing to be held against
+    if expected and files_digest(models / "reasoner", models / "restorer", folder / REPORT_IN_VERSION) != expected:
+        raise PromotionError(
+            f"version {version}: its files in {folder} are not those that were registered; restore them from a "
+            "backup, or `rnr run` for another version"
+        )
+    return folder
+
+
 def tag(version: str, values: dict[str, str]) -> None:
     """Set tags on a version."""
     store = tracking.client()
     with tracking.explained(f"tag version {version}"):
         for name, value in values.items():
-            store.set_model_version_tag(tracking.MODEL_NAME, version, name, value)
+            store.set_model_version_tag(tracking.MODEL_NAME, version, name, redaction.redact(value))
 
 
 def all_versions() -> list[Any]:
@@ -75,28 +86,6 @@ def all_versions() -> list[Any]:
             token = page.token
             if not token:
                 return sorted(found, key=lambda version: -int(version.version))
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def audit(action: str, **facts: object) -> None:
-    """One more line in audit/promotions.jsonl; nothing there is ever rewritten."""
-    line = {"time": now(), "action": action, "by": _who(), **lineage.code_version(), **facts}
-    AUDIT.parent.mkdir(parents=True, exist_ok=True)
-    with open(AUDIT, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        # a container may run under a number that no name belongs to
-        return str(os.getuid())
 
 
 def list_models() -> list[dict[str, object]]:

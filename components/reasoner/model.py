@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
 from components import storage
@@ -144,10 +145,10 @@ def build(config: ReasonerParams, objects: list[str]):
 def load_base(base: str):
     """(model, tokenizer) of a path or a hub name, in the precision of training. Raises ReasonerError."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        model = Qwen3VLForConditionalGeneration.from_pretrained(base, dtype=precision())
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=False)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(base, dtype=precision(), use_safetensors=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ReasonerError(f"reasoner.base: cannot load {base}: {reason}") from None
     return model, tokenizer
 
@@ -176,7 +177,7 @@ def from_checkpoint(checkpoint: Path, config: ReasonerParams):
         from peft import PeftModel
 
         return PeftModel.from_pretrained(load_base(config.base)[0], checkpoint)
-    return Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=precision())
+    return Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=precision(), use_safetensors=True)
 
 
 def save(folder: Path, model, tokenizer, sight: Sight) -> None:
@@ -193,9 +194,9 @@ def load(folder: str | Path, device: str = "cpu"):
     folder = Path(folder)
     try:
         sight = Sight(**json.loads((folder / ANSWER_FILE).read_text(encoding="utf-8")))
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = Qwen3VLForConditionalGeneration.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model = Qwen3VLForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ReasonerError(f"{folder}: not a reasoner: {reason}") from None
     return model.eval().to(device), tokenizer, sight

@@ -12,6 +12,9 @@ from components import tracking
 from components.serving import smoke
 
 COMPONENTS = Path(__file__).resolve().parents[1]
+CARD_FILE = "model_card.md"
+# what MLflow's database takes; PostgreSQL refuses more
+DESCRIPTION_CHARACTERS = 5000
 # what the inference core imports; pinned to what it was made with
 REQUIREMENTS = (
     "mlflow",
@@ -64,7 +67,7 @@ def log(
     card: str,
     components: Path = COMPONENTS,
 ) -> str:
-    """Log the model and register it. Returns the version; raises TrackingError."""
+    """Log the model, its card as reports/model_card.md, and register it. Returns the version; raises TrackingError."""
     import pandas as pd
 
     store = tracking.client()
@@ -78,6 +81,7 @@ def log(
         # one artifact with the two folders under the names that components.inference looks for
         for path, name in ((reasoner, "models/reasoner"), (restorer, "models/restorer"), (reports, "reports")):
             shutil.copytree(path, place / name, copy_function=_link)
+        (place / "reports" / CARD_FILE).write_text(card, encoding="utf-8")
         experiment = store.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
         logged = store.create_logged_model(experiment, tracking.MODEL_NAME, run_id, model_type="reason-and-restore")
         # saved, then logged: `log_model` would load and ask the model in this process, which the smoke test does
@@ -108,7 +112,8 @@ def log(
             f"models:/{logged.model_id}",
             run_id=run_id,
             tags=tags,
-            description=card,
+            # a preview for MLflow's page; the whole card lies with the model
+            description=card[:DESCRIPTION_CHARACTERS],
             model_id=logged.model_id,
         )
     return str(made.version)

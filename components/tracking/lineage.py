@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -32,6 +33,24 @@ def locked_digest(path: str) -> str | None:
     return next((out.get("md5") or out.get("etag") for out in outs if out["path"] == path), None)
 
 
+def folder_digest(path: str | Path) -> str | None:
+    """The digest of a folder as DVC writes it into dvc.lock, of what lies there now; None where there is no folder.
+
+    MD5 of the list of its files with the MD5 of each, and ".dir"; tests/promotion holds it against DVC's own.
+    """
+    top = Path(path)
+    if not top.is_dir():
+        return None
+    files = sorted((p.relative_to(top).as_posix(), p) for p in top.rglob("*") if p.is_file())
+    rows = [{"md5": _md5(file), "relpath": name} for name, file in files]
+    return hashlib.md5(json.dumps(rows, sort_keys=True).encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def input_digests(stage: str) -> dict[str, str]:
     """What `stage` of dvc.yaml reads, as path -> digest, for every input that another stage made."""
     deps = _read("dvc.yaml").get("stages", {}).get(stage, {}).get("deps", [])
@@ -42,6 +61,6 @@ def input_digests(stage: str) -> dict[str, str]:
 def file_digest(path: str | Path) -> str | None:
     """MD5 of a file in hexadecimal, as DVC writes it; None where there is no file."""
     try:
-        return hashlib.md5(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+        return _md5(Path(path))
     except FileNotFoundError:
         return None

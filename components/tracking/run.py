@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components import redaction
 from components.tracking import lineage
 from components.tracking.store import EXPERIMENT, client, explained, scrub, uri
 
@@ -136,13 +137,13 @@ class StageRun(NoRun):
         """Words about the run."""
         with self._tolerant("tags"):
             for name, value in values.items():
-                self._store.set_tag(self.run_id, name, str(value))
+                self._store.set_tag(self.run_id, name, redaction.redact(value))
 
     def describe(self, params: dict, digests: dict[str, str]) -> None:
         """What the run starts from: parameters, code version, digests of its data (path -> digest)."""
         from mlflow.entities import Dataset, DatasetInput, Param, RunTag
 
-        rows = [Param(key, value[:PARAM_CHARACTERS]) for key, value in flatten(params).items()]
+        rows = [Param(key, redaction.redact(value)[:PARAM_CHARACTERS]) for key, value in flatten(params).items()]
         code = lineage.code_version()
         tags = {"stage": self._stage, **code}
         if code["git_sha"] != "none":
@@ -178,6 +179,7 @@ def stage_run(
     when the store cannot be opened; trouble after that is a warning. A stage that ends well leaves its run id in
     work/runs/<stage>.json, so that a flow that skips the stage can link to it.
     """
+    redaction.install()
     if os.environ.get("RANK", "0") != "0":
         yield NoRun()
         return

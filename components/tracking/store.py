@@ -6,13 +6,14 @@ import contextlib
 import fcntl
 import logging
 import os
-import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from components import redaction
 
 EXPERIMENT = "reason-and-restore"
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -42,8 +43,8 @@ def telemetry_off() -> None:
 
 
 def scrub(text: object) -> str:
-    """One line without the user and password of any address in it."""
-    return re.sub(r"://[^/\s]*@", "://***@", " ".join(str(text).split()))
+    """One line without any secret in it (see components.redaction)."""
+    return " ".join(redaction.redact(text).split())
 
 
 def uri() -> str:
@@ -74,6 +75,8 @@ def client() -> Any:
     Raises TrackingError when the store cannot be reached or MLflow is not installed.
     """
     telemetry_off()
+    # a model of ours is code and safetensors; one that would be unpickled runs whatever its author liked
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # mlflow looks for git at import and warns at length where there is none

@@ -19,7 +19,7 @@ from tests.promotion.desk import set_data
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with pairs of digest d1. The smoke test is stood in for."""
+    """The working directory, with pairs of content d1. The smoke test is stood in for."""
     shutil.copy(empty_store(), tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")

@@ -8,12 +8,17 @@ from pathlib import Path
 import yaml
 
 from components import tracking
+from components.tracking import lineage
 
 
-def set_data(digest: str) -> None:
-    """dvc.lock as if data/pairs had this digest."""
+def set_data(content: str) -> str:
+    """data/pairs with this content, and dvc.lock to match. Returns the digest."""
+    Path("data/pairs").mkdir(parents=True, exist_ok=True)
+    Path("data/pairs/test-00000.parquet").write_text(content, encoding="utf-8")
+    digest = lineage.folder_digest("data/pairs")
     lock = {"stages": {"synthesize": {"outs": [{"path": "data/pairs", "md5": digest}]}}}
     Path("dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    return str(digest)
 
 
 def audit_lines() -> list[dict]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +11,14 @@ import yaml
 
 from components import tracking
 from components.promotion import promote as promotion
-from components.promotion import versions
+from components.promotion import record, versions
 from components.promotion.gate import Verdict
 from components.promotion.promote import promote
 from components.promotion.register import register
 from components.promotion.rollback import Rollback, rollback
 from components.promotion.versions import PromotionError, list_models
-from tests.flows.toy import PROMOTION, metrics
+from components.tracking import lineage
+from tests.flows.toy import PROMOTION, dvc, metrics
 from tests.promotion.desk import audit_lines, champion_name, set_data
 
 
@@ -28,11 +28,13 @@ def test_the_same_content_is_one_version_with_its_origin(trained: Callable[..., 
     assert not register().created
     assert trained("b") != first
     tags = versions.version_tags(first)
-    assert tags["dataset_digest"] == "d1"
-    assert {"git_sha", "git_dirty", "dvc_lock", "params", "content_digest"} <= set(tags)
+    assert tags["dataset_digest"] == lineage.folder_digest("data/pairs")
+    assert {"git_sha", "git_dirty", "dvc_lock", "params", "files_digest"} <= set(tags)
     assert tags["psnr_gain_db"] == "5.000000"
     found = tracking.client().get_model_version(tracking.MODEL_NAME, first)
-    assert "| rain | 20.0 | 25.0 |" in found.description
+    assert "| rain | 5 | 20.0 | 25.0 |" in found.description
+    card = tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/{first}") / "artifacts/reports/model_card.md"
+    assert card.read_text(encoding="utf-8").startswith(found.description)
     assert "macro_f1: 0.8" in found.description
     assert versions.aliases() == {"challenger": "2"}
 
@@ -75,13 +77,16 @@ def test_promotion_moves_the_aliases_and_is_recorded(trained: Callable[..., str]
     first = trained("a")
     assert promote().action == "promoted"
     assert champion_name() == "a"
-    assert measured == []
+    # the report that came with it is not taken on trust
+    assert [folder.parent.name for folder in measured] == ["artifacts"]
     second = trained("b")
     verdict = promote()
     assert (verdict.action, verdict.version, verdict.champion) == ("promoted", second, first)
     assert versions.aliases() == {"challenger": second, "champion": second, "previous_champion": first}
-    # the champion was measured anew, from its own folder
-    assert [(folder / "restorer" / "model.txt").read_text(encoding="utf-8") for folder in measured] == ["a"]
+    # both were measured anew, each from its own folder, on the data that lies here
+    names = [(folder / "restorer" / "model.txt").read_text(encoding="utf-8") for folder in measured]
+    assert names == ["a", "b", "a"]
+    assert verdict.data == lineage.folder_digest("data/pairs")
     again = promote()
     assert (again.accepted, again.action) == (True, "unchanged")
     lines = audit_lines()
@@ -104,19 +109,60 @@ def test_a_refusal_changes_nothing_and_is_recorded(trained: Callable[..., str], 
     assert audit_lines()[-1]["reasons"] == list(verdict.reasons)
     assert versions.version_tags(second)["gate"] == "refused"
     # asked again nothing is measured; under other limits it is
-    assert promote() == Verdict(False, verdict.reasons, verdict.figures, second, "1", "unchanged")
-    assert (len(measured), len(audit_lines())) == (1, 2)
+    assert promote() == Verdict(False, verdict.reasons, verdict.figures, second, "1", "unchanged", verdict.data)
+    assert (len(measured), len(audit_lines())) == (3, 2)
     Path("params.yaml").write_text(yaml.safe_dump({"promotion": PROMOTION | {"max_psnr_loss_db": 1.5}}))
     assert promote().action == "promoted"
-    assert len(measured) == 2
+    assert len(measured) == 5
 
 
-def test_figures_on_other_data_do_not_count(trained: Callable[..., str], measured: list[Path]) -> None:
+def test_both_are_measured_on_the_data_of_dvc_lock_or_not_at_all(
+    trained: Callable[..., str], measured: list[Path]
+) -> None:
     trained("a")
-    set_data("d2")
-    (reason,) = promote().reasons
-    assert "measured on data/pairs d1, which is now d2" in reason
-    assert measured == []
+    promote()
+    trained("b")
+    was = Path("dvc.lock").read_text(encoding="utf-8")
+    digest = set_data("d2")
+    assert promote(dry_run=True).data == digest
+    assert len(measured) == 3
+    Path("dvc.lock").write_text(was, encoding="utf-8")
+    with pytest.raises(PromotionError, match=r"what lies here \(.*\) is not what dvc.lock names .*; `dvc checkout"):
+        promote()
+    shutil.rmtree("data/pairs")
+    with pytest.raises(PromotionError, match="data/pairs: not here, and both models are measured on it"):
+        promote()
+    assert champion_name() == "a"
+
+
+def test_a_report_that_flatters_is_not_believed(trained: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotion, "measure", lambda folder: metrics(20.1))
+    trained("a", metrics(30.0))
+    verdict = promote()
+    assert "PSNR gain +0.100 dB" in verdict.reasons[0]
+    assert verdict.figures["psnr_gain_db_registered"] == 10.0
+
+
+def test_files_changed_after_registration_are_no_champion(trained: Callable[..., str], measured: list[Path]) -> None:
+    trained("a")
+    promote()
+    version = trained("b")
+    folder = tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/{version}")
+    (folder / "artifacts/models/restorer/model.txt").write_text("x", encoding="utf-8")
+    with pytest.raises(PromotionError, match=r"version 2: its files in .* are not those that were registered"):
+        promote()
+    assert champion_name() == "a"
+
+
+def test_dvc_names_a_folder_by_the_same_digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a-b/x", "a/x", "a.txt", "z"):
+        (tmp_path / "top" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "top" / name).write_text(name, encoding="utf-8")
+    dvc("init", "-q", "--no-scm")
+    dvc("add", "-q", "top")
+    known = yaml.safe_load(Path("top.dvc").read_text(encoding="utf-8"))["outs"][0]["md5"]
+    assert lineage.folder_digest("top") == known
 
 
 def test_a_dry_run_changes_nothing(trained: Callable[..., str], measured: list[Path]) -> None:
@@ -164,10 +210,13 @@ def test_a_rollback_that_cannot_be_is_one_line(trained: Callable[..., str], meas
     with pytest.raises(PromotionError, match=r"no version 7; there are: 1 \(`rnr models`\)"):
         rollback("7")
     trained("b")
-    shutil.rmtree(tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/2"))
-    with pytest.raises(tracking.NoSuchModel, match="its files are gone"):
+    with pytest.raises(PromotionError, match=r"version 2 never was the champion: .* earlier champions: none"):
         rollback("2")
-    assert champion_name() == "a"
+    promote()
+    shutil.rmtree(tracking.fetch_version(f"models:/{tracking.MODEL_NAME}/1"))
+    with pytest.raises(tracking.NoSuchModel, match="its files are gone"):
+        rollback()
+    assert champion_name() == "b"
 
 
 def test_an_empty_registry_is_one_line(desk: Path) -> None:
@@ -177,24 +226,6 @@ def test_an_empty_registry_is_one_line(desk: Path) -> None:
         tracking.fetch_model()
     assert "\n" not in str(failure.value)
     assert list_models() == []
-
-
-def test_two_promotions_at_once_promote_once(trained: Callable[..., str], measured: list[Path]) -> None:
-    trained("a")
-    verdicts: list[Verdict] = []
-    start = threading.Barrier(2)
-
-    def go() -> None:
-        start.wait()
-        verdicts.append(promote())
-
-    threads = [threading.Thread(target=go) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(verdict.action for verdict in verdicts) == ["promoted", "unchanged"]
-    assert len(audit_lines()) == 1
 
 
 def test_a_crash_between_the_aliases_is_made_good(
@@ -217,6 +248,30 @@ def test_a_crash_between_the_aliases_is_made_good(
     monkeypatch.setattr(versions, "point", whole)
     assert promote().action == "promoted"
     assert versions.aliases() == {"challenger": "2", "champion": "2", "previous_champion": "1"}
+
+
+def test_a_champion_moved_by_hand_or_by_a_crash_is_put_on_record(
+    trained: Callable[..., str], measured: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained("a")
+
+    def killed(*args: object, **facts: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "append", killed)
+        with pytest.raises(KeyboardInterrupt):
+            promote()
+    assert champion_name() == "a"
+    assert promote().action == "unchanged"
+    (entry,) = audit_lines()
+    assert (entry["action"], entry["champion_before"], entry["champion_after"]) == ("found moved", None, "1")
+    trained("b")
+    versions.point("champion", "2")
+    assert "moved by hand" in record.faults(record.read(), "2")[0]
+    assert rollback("1") == Rollback("2", "1")
+    assert [line["action"] for line in audit_lines()] == ["found moved", "found moved", "rolled back"]
+    assert record.faults(record.read(), "1") == []
 
 
 def test_the_commands_say_it_in_one_line(

@@ -118,6 +118,7 @@ def test_doctor_on_a_healthy_machine(healthy: Path, capsys) -> None:
     assert run("doctor", "--json") == 0
     found = states(capsys.readouterr().out)
     assert found["params.yaml"] == found["pipeline"] == found["telemetry"] == found["deepspeed"] == "ok"
+    assert found["lock"] == found["gpu"] == found["mlflow server"] == found["postgres"] == "ok"
     assert found["champion"] == "warn"
     assert run("doctor") == 0
     assert len(capsys.readouterr().out.splitlines()) == len(found)
@@ -135,12 +136,28 @@ def test_doctor_names_what_is_wrong_and_exits_1(healthy: Path, capsys, monkeypat
     monkeypatch.setattr(doctor, "PACKAGES", ("torch", "no-such-package"))
     assert run("doctor") == 1
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("fail  params.yaml") and "ingest.min_side" in line for line in lines)
-    assert "fail  pipeline      dvc.yaml: stage 'x' is broken" in lines
-    assert "fail  no-such-package not installed; run `make setup`" in lines
+    assert any(line.startswith("fail    params.yaml") and "ingest.min_side" in line for line in lines)
+    assert any(line.startswith("fail    pipeline       dvc.yaml: stage 'x' is broken; mend") for line in lines)
+    assert "fail    no-such-package not installed; run `make setup`" in lines
 
 
 def test_doctor_tells_what_is_to_be_computed(healthy: Path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(dvc_graph, "status", lambda: {"refine": "changed deps: models/restorer"})
     assert run("doctor", "--json") == 0
     assert states(capsys.readouterr().out)["pipeline"] == "warn"
+
+
+def test_doctor_tells_a_gpu_that_does_not_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho no driver >&2\nexit 9\n", encoding="utf-8")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("warn", "nvidia-smi finds no working GPU")
+    tool.write_text("#!/bin/sh\necho 'H100, 80 GB, 580'\n", encoding="utf-8")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("ok", "H100, 80 GB, 580")
+    tool.unlink()
+    (check,) = doctor.gpu()
+    assert (check.state, check.told) == ("ok", "none: all runs on the processor")
