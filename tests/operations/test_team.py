@@ -40,6 +40,8 @@ def first(team: Team, tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = sorted((folder / "data/photos").glob("*.jpg"))
     upload(team, {f"photos/{path.name}": path for path in photos[:1]})
     edit_yaml(folder / "params.yaml", lambda content: content["ingest"]["sources"].append(SOURCE))
+    # the night comes also while tests run
+    schedule(folder, "0 3 1 1 *")
     commit(folder, "the team's photos")
     return folder
 
@@ -61,6 +63,10 @@ def edit_yaml(path: Path, change) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     change(content)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def schedule(folder: Path, cron: str) -> None:
+    edit_yaml(folder / "prefect.yaml", lambda content: content["deployments"][0]["schedules"][0].update(cron=cron))
 
 
 def commit(folder: Path, subject: str) -> None:
@@ -85,15 +91,15 @@ def flow_runs(team: Team) -> list[dict]:
     return api(team, "flow_runs/filter", sort="START_TIME_DESC", flows={"name": {"any_": ["retrain"]}})
 
 
-def wait_for_end(team: Team, known: set[str], created_by: str) -> dict:
-    """The first run that is not `known`, was made by `created_by` and has come to its end."""
+def wait_for_end(team: Team, known: set[str], created_by: str | None) -> dict:
+    """The first run that is not `known`, was made by `created_by` (None: by hand) and has come to its end."""
 
     def ended() -> list[dict]:
         return [
             run
             for run in flow_runs(team)
             if run["id"] not in known
-            and created_by in json.dumps(run["created_by"])
+            and (run["created_by"] or {}).get("type") == created_by
             and run["state_type"] in ("COMPLETED", "FAILED", "CRASHED")
         ]
 
@@ -117,7 +123,7 @@ def champion(team: Team, folder: Path) -> str:
 def test_a_run_by_hand_fills_all_stores(team: Team, first: Path, worker: subprocess.Popen) -> None:
     known = ids(team)
     team.run(first, sys.executable, "-m", "prefect", "deployment", "run", "retrain/scheduled")
-    run = wait_for_end(team, known, "prefect")
+    run = wait_for_end(team, known, None)
     assert run["state_type"] == "COMPLETED", f"{run['state']}\n{log_of(team)}"
     assert champion(team, first) == "1"
     store = services.s3_client(team.environment)
@@ -163,15 +169,11 @@ def turned(picture: Path, place: Path) -> Path:
 
 
 def test_the_clock_starts_a_run_that_finds_nothing_to_do(team: Team, first: Path, worker: subprocess.Popen) -> None:
-    edit_yaml(
-        first / "prefect.yaml", lambda content: content["deployments"][0]["schedules"][0].update(cron="* * * * *")
-    )
+    schedule(first, "* * * * *")
     known = ids(team)
     rnr(team, first, "deploy")
     run = wait_for_end(team, known, "SCHEDULE")
-    edit_yaml(
-        first / "prefect.yaml", lambda content: content["deployments"][0]["schedules"][0].update(cron="0 3 1 1 *")
-    )
+    schedule(first, "0 3 1 1 *")
     rnr(team, first, "deploy")
     assert run["state_type"] == "COMPLETED", f"{run['state']}\n{log_of(team)}"
     assert champion(team, first) == "2"
