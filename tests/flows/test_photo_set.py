@@ -94,7 +94,12 @@ def test_unchanged_content_is_read_once(place: Path, monkeypatch: pytest.MonkeyP
     first = look("mine")
     reads: list[object] = []
     true_digest = photo_set.hashlib.file_digest
-    monkeypatch.setattr(photo_set.hashlib, "file_digest", lambda *a: reads.append(a) or true_digest(*a))
+
+    def counted(*given):
+        reads.append(given)
+        return true_digest(*given)
+
+    monkeypatch.setattr(photo_set.hashlib, "file_digest", counted)
     assert look("mine") == first
     assert not reads
     # too young to be trusted: it may change again within the same tick of the file system's clock

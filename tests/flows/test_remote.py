@@ -14,7 +14,7 @@ from components.promotion.gate import Smoke
 from flows import remote, retrain
 from flows.stage import Children
 from tests.flows.test_retrain import outcomes
-from tests.flows.toy import dvc
+from tests.flows.toy import dvc, metrics
 
 
 def commit() -> None:
@@ -27,6 +27,7 @@ def test_what_one_clone_computed_another_fetches(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(promotion, "smoke_test", lambda folder, timeout: Smoke(1.0))
+    monkeypatch.setattr(promotion, "measure", lambda folder: metrics(25.0))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     shared = tmp_path / "shared"
     shared.mkdir()
