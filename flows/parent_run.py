@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from components import tracking
 from components.tracking import lineage
 
@@ -42,6 +45,15 @@ def link(parent: str, stage: str, outcome: str, run_id: str | None) -> None:
     with tracking.explained("tag a run"):
         store.set_tag(parent, f"stage.{stage}.outcome", outcome)
         store.set_tag(parent, f"stage.{stage}.run_id", run_id or "unknown")
+
+
+def keep(run_id: str, paths: Iterable[str | Path]) -> None:
+    """Put the files that are there into the run: with them and DVC's cache the state can be had again."""
+    store = tracking.client()
+    with tracking.explained("keep files with a run"):
+        for path in map(Path, paths):
+            if path.exists():
+                store.log_artifact(run_id, str(path), "state")
 
 
 def tag(run_id: str, values: dict[str, object]) -> None:

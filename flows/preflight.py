@@ -11,15 +11,16 @@ import sys
 
 from components import params
 
-# section of params.yaml -> module and class that own it; imported only when asked, for torch takes its time
+# section of params.yaml -> module and class that own it; imported only when asked. Light modules: with those of the
+# stages the check took as long as all the rest of a run with nothing to do
 SECTIONS = {
     "ingest": ("components.photos.config", "IngestParams"),
     "synthesize": ("components.synthesis.synthesize", "SynthesizeParams"),
-    "annotate": ("components.annotation.annotate", "AnnotateParams"),
+    "annotate": ("components.annotation.config", "AnnotateParams"),
     "reasoner": ("components.reasoner.config", "ReasonerParams"),
     "restorer": ("components.restorer.config", "RestorerParams"),
     "refine": ("components.refinement.config", "RefineParams"),
-    "evaluate": ("components.evaluation.evaluate", "EvaluateParams"),
+    "evaluate": ("components.evaluation.config", "EvaluateParams"),
     "promotion": ("components.promotion.gate", "PromotionParams"),
     "flow": ("flows.stage", "FlowParams"),
 }

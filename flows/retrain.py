@@ -1,6 +1,7 @@
 """The flow: every stage of dvc.yaml that changed, then register, gate and promote.
 
     python -m flows.retrain
+    python -m flows.retrain --warm-start
 
 A run that failed or was killed is simply started again: DVC skips what is done, a training goes on from its last
 checkpoint.
@@ -8,6 +9,7 @@ checkpoint.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fcntl
 import os
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
@@ -31,11 +33,17 @@ from components.promotion import register as registration
 from components.promotion.gate import Verdict
 from components.promotion.register import Registered
 from components.promotion.versions import PromotionError
-from flows import dvc_graph, make_home, parent_run, preflight
+from flows import make_home, parent_run, photo_set, preflight, prepare, remote
+from flows import warm_start as warm
 from flows.dvc_graph import GraphError, Stage
+from flows.photo_set import PhotoSetError
+from flows.remote import RemoteError
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
+from flows.warm_start import WarmStartError
 
 LOCK = Path("work/retrain.lock")
+# with these files, git's commit and DVC's cache the state of a run can be had again
+STATE = ("dvc.lock", params.PARAMS_FILE, "data/ledger.csv", str(photo_set.WRITTEN))
 
 
 class RetrainError(RuntimeError):
@@ -98,9 +106,14 @@ def terminable() -> Iterator[None]:
 
 
 def run_stages(
-    stages: list[Stage], changed: dict[str, str], parent: str, children: Children, config: FlowParams
+    stages: list[Stage],
+    changed: dict[str, str],
+    parent: str,
+    children: Children,
+    config: FlowParams,
+    shared: bool = False,
 ) -> list[StageResult]:
-    """Every stage as a task, each after those it needs, up to `parallelism` at once.
+    """Every stage as a task, each after those it needs, up to `parallelism` at once. `shared`: there is a remote.
 
     When one fails, what needs it is left out, the rest goes on, and then StageFailed of the first is raised.
     """
@@ -119,7 +132,7 @@ def run_stages(
             if len(running) >= config.parallelism:
                 break
             same = stage.name not in changed and all(results[name].outcome == "skipped" for name in stage.deps)
-            future = attempt.submit(stage, parent, children, threads, same)
+            future = attempt.submit(stage, parent, children, threads, same, shared)
             running[stage.name] = future
             waiting.remove(stage)
             future.add_done_callback(partial(note_end, ended, stage.name))
@@ -171,53 +184,74 @@ def ready(parallelism: int | None) -> FlowParams:
 
 
 @flow(name="retrain", validate_parameters=False)
-def retrain(parallelism: int | None = None) -> Summary:
+def retrain(parallelism: int | None = None, warm_start: bool = False) -> Summary:
     """One whole run in the working directory; also the entry point of a deployment.
 
-    `parallelism`: stages at once, by default flow.parallelism of params.yaml. Raises ParamsError, OSError, GraphError,
-    StageFailed, PromotionError, TrackingError or RetrainError, each of one line.
+    `parallelism`: stages at once, by default flow.parallelism of params.yaml. `warm_start`: what is trained starts from
+    the champion. Raises one of FAILURES, each of one line.
     """
     started = time.monotonic()
-    logger = get_run_logger()
     one_line_failures()
     with only_run():
         config = ready(parallelism)
-        stages, changed = dvc_graph.stages(), dvc_graph.status()
-        for name, why in changed.items():
-            logger.info("%s changed: %s", name, why)
-        parent = parent_run.start_parent("retrain")
         children, status = Children(), "KILLED"
+        parent = ""
         try:
-            done = run_stages(stages, changed, parent, children, config)
+            stages, changed, shared = prepare.look_around(children)
+            parent = parent_run.start_parent("retrain")
+            if warm_start:
+                changed = prepare.start_warm(stages, changed, parent)
+            done = run_stages(stages, changed, parent, children, config, shared)
+            if any(stage.outcome != "skipped" for stage in done):
+                parent_run.keep(parent, [*STATE, *warm.pointers()])
             made = register_challenger(parent, {stage.name: stage.run_id for stage in done})
             verdict = promote_challenger()
             facts = {"version": made.version, "action": verdict.action, "accepted": verdict.accepted}
             parent_run.tag(parent, {**facts, "reasons": "; ".join(verdict.reasons)})
+            if shared and remote.UNSENT.exists():
+                prepare.send_results(children)
             status = "FINISHED"
         except Exception:
             status = "FAILED"
             raise
         finally:
             children.stop()
-            parent_run.end(parent, status)
+            if parent:
+                parent_run.end(parent, status)
         return Summary(tuple(done), made.version, made.created, verdict, parent, round(time.monotonic() - started, 1))
 
 
-def run(parallelism: int | None = None) -> Summary:
+# what a run may end with, each of one line
+FAILURES = (
+    params.ParamsError,
+    OSError,
+    GraphError,
+    StageFailed,
+    PhotoSetError,
+    WarmStartError,
+    RemoteError,
+    PromotionError,
+    tracking.TrackingError,
+)
+
+
+def run(parallelism: int | None = None, warm_start: bool = False) -> Summary:
     """`retrain` for the command line: every failure is a RetrainError of one line; KeyboardInterrupt passes."""
     try:
         with terminable():
             # before the server starts, which takes longer than the checks
             ready(parallelism)
             make_home()
-            return retrain(parallelism)
-    except (params.ParamsError, OSError, GraphError, StageFailed, PromotionError, tracking.TrackingError) as error:
+            return retrain(parallelism, warm_start)
+    except FAILURES as error:
         raise RetrainError(" ".join(str(error).split())) from error
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Run every stage that changed, then the gate and the promotion.")
+    parser.add_argument("--warm-start", action="store_true", help="train on from the champion")
     try:
-        summary = run()
+        summary = run(warm_start=parser.parse_args().warm_start)
     except RetrainError as error:
         sys.exit(f"retrain: {error}")
     except KeyboardInterrupt:

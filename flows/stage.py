@@ -120,10 +120,12 @@ def stage_environment(run_id: str, threads: int) -> dict[str, str]:
     return environment
 
 
-def repro(stage: str, children: Children, environment: dict[str, str], say: Callable[[str], None]) -> list[str]:
-    """Run `dvc repro` on this one stage; every line goes to `say`. Returns the lines; raises StageFailed."""
-    argv = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage]
-    child = children.start(argv, environment)
+def run_dvc(
+    words: list[str], children: Children, environment: dict[str, str], say: Callable[[str], None], what: str = ""
+) -> list[str]:
+    """Run `dvc WORDS`; every line goes to `say`. Returns the lines; raises StageFailed, with `what` as its subject."""
+    what = what or f"dvc {words[0]}"
+    child = children.start([sys.executable, "-m", "dvc", "--wait-for-lock", *words], environment)
     lines: list[str] = []
     try:
         assert child.stdout is not None
@@ -138,10 +140,21 @@ def repro(stage: str, children: Children, environment: dict[str, str], say: Call
     finally:
         children.ended(child)
     if children.stopping:
-        raise Stopped(f"stage {stage} was stopped")
+        raise Stopped(f"{what} was stopped")
     if code:
-        raise StageFailed(f"stage {stage} failed (exit code {code}): {last_words(lines)}")
+        raise StageFailed(f"{what} failed (exit code {code}): {last_words(lines)}")
     return lines
+
+
+def repro(
+    stage: str, children: Children, environment: dict[str, str], say: Callable[[str], None], pull: bool = False
+) -> list[str]:
+    """Run `dvc repro` on this one stage. `pull`: results that the remote has need not be computed.
+
+    Returns the lines; raises StageFailed.
+    """
+    words = ["repro", *(["--pull"] if pull else []), "--single-item", stage]
+    return run_dvc(words, children, environment, say, f"stage {stage}")
 
 
 def last_words(lines: list[str]) -> str:
@@ -183,10 +196,12 @@ def publish_metrics(stage: Stage) -> None:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{stage.name}")
-def run_stage(stage: Stage, parent: str, children: Children, threads: int, unchanged: bool) -> StageResult:
+def run_stage(
+    stage: Stage, parent: str, children: Children, threads: int, unchanged: bool, pull: bool = False
+) -> StageResult:
     """Bring one stage up to date. `unchanged`: DVC said so at the start and nothing ran upstream since.
 
-    Raises StageFailed.
+    `pull`: there is a remote that may have the result. Raises StageFailed.
     """
     logger = get_run_logger()
     if unchanged:
@@ -198,7 +213,7 @@ def run_stage(stage: Stage, parent: str, children: Children, threads: int, uncha
     run_id: str | None = parent_run.start_child(parent, stage.name)
     assert run_id is not None
     try:
-        lines = repro(stage.name, children, stage_environment(run_id, threads), logger.info)
+        lines = repro(stage.name, children, stage_environment(run_id, threads), logger.info, pull)
     except BaseException as error:
         parent_run.end(run_id, "FAILED" if type(error) is StageFailed else "KILLED")
         raise

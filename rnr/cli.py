@@ -4,6 +4,7 @@
     rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
     rnr evaluate-reasoner --no-baseline
     rnr synthesize sharp/ -o foggy/ --add haze=60   rnr run   rnr promote --dry-run
+    rnr watch --once                            rnr deploy   rnr worker
 
 Exit codes: 0 done, 1 some inputs failed (each named on stderr, the others done), 2 wrong use. Everything heavy is
 imported by the command that needs it.
@@ -47,6 +48,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds of at least 0, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
 
 
 def edit(text: str) -> tuple[str, float]:
@@ -95,6 +107,24 @@ def run(args: argparse.Namespace) -> int:
     from rnr import pipeline_commands
 
     return pipeline_commands.run(args)
+
+
+def watch(args: argparse.Namespace) -> int:
+    from rnr import schedule_commands
+
+    return schedule_commands.watch(args)
+
+
+def deploy(args: argparse.Namespace) -> int:
+    from rnr import schedule_commands
+
+    return schedule_commands.deploy(args)
+
+
+def worker(args: argparse.Namespace) -> int:
+    from rnr import schedule_commands
+
+    return schedule_commands.worker(args)
 
 
 def promote(args: argparse.Namespace) -> int:
@@ -156,6 +186,7 @@ def parser() -> Parser:
 
     made = add("run", run, "run the pipeline: every stage that changed, then the gate and the promotion")
     made.add_argument("--parallelism", metavar="N", type=positive, help="stages at once (default: flow.parallelism)")
+    made.add_argument("--warm-start", action="store_true", help="train on from the champion (default: from the bases)")
     made = add("restore", restore, "restore photos; beside each a .diagnosis.json says what was found before and after")
     made.add_argument("inputs", metavar="IN", nargs="+", help="photo or folder of photos")
     made.add_argument("-o", "--out", metavar="OUT", required=True, help="folder for the restored photos")
@@ -188,6 +219,16 @@ def parser() -> Parser:
     made = add("profile", profile, "patch params.yaml for another machine")
     made.add_argument("what", choices=("list", "show", "apply"))
     made.add_argument("name", metavar="NAME", nargs="?", help="a file profiles/NAME.yaml")
+    made = add("watch", watch, "look for new photos and tell the Prefect server, which starts the retraining")
+    made.add_argument("sources", metavar="SOURCE", nargs="*", help="folder or s3://... (default: ingest.sources)")
+    made.add_argument("--once", action="store_true", help="one look, for cron; unchanged photos take seconds")
+    made.add_argument("--interval", metavar="S", type=seconds, default=300.0, help="between looks (default: 300)")
+    made.add_argument(
+        "--settle", metavar="S", type=seconds, default=30.0, help="changed photos must stay the same (default: 30)"
+    )
+    add("deploy", deploy, "put schedule, trigger and automations of prefect.yaml on the Prefect server")
+    made = add("worker", worker, "carry out the server's runs in this clone, one at a time")
+    made.add_argument("--name", metavar="NAME", help="as the server shows it (default: Prefect makes one up)")
     made = add("promote", promote, "measure the challenger at the gate; if it passes, make it the champion")
     made.add_argument("--dry-run", action="store_true", help="measure and judge, move nothing")
     made = add("rollback", rollback, "make an earlier version the champion again")

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     # wrong parameters are wrong use (2); whatever stops the run later is a failure (1)
     preflight.check_params()
     try:
-        summary = retrain.run(args.parallelism)
+        summary = retrain.run(args.parallelism, args.warm_start)
     except retrain.RetrainError as error:
         raise console.Failed(f"run: {error}") from None
     if args.json:

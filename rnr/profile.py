@@ -7,7 +7,7 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-from components import params, storage
+from components import params, params_edit
 from rnr import console
 
 PROFILES = Path("profiles")
@@ -59,31 +59,11 @@ def _kind(value: object) -> str:
 
 def apply(name: str) -> dict[str, tuple[Any, Any]]:
     """Merge profile `name` into params.yaml, which is rewritten whole or not at all; returns what changed."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedSeq
-
     patch = read(name)
     changed = changes(patch, params.read_file(), str(PROFILES / f"{name}.yaml"))
     if not changed:
         return changed
-    yaml = YAML()
-    yaml.width = 120
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    with open(params.PARAMS_FILE, encoding="utf-8") as file:
-        document = yaml.load(file)
-    for dotted, (_, value) in changed.items():
-        *parents, key = dotted.split(".")
-        place = document
-        for parent in parents:
-            place = place[parent]
-        if isinstance(value, list):
-            # lists stand on one line in params.yaml
-            value = CommentedSeq(value)
-            value.fa.set_flow_style()
-        place[key] = value
-    with storage.whole_file(params.PARAMS_FILE) as part, open(part, "w", encoding="utf-8") as file:
-        yaml.dump(document, file)
+    params_edit.change({dotted: after for dotted, (_, after) in changed.items()})
     return changed
 
 

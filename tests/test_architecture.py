@@ -15,6 +15,7 @@ from tests.tiny import REPOSITORY
 FLOORS: list[set[str]] = [
     {"redaction"},
     {"diagnosis", "params", "tracking", "storage"},
+    {"params_edit"},
     {"annotation", "degradations", "photos"},
     {"synthesis"},
     {"reasoner"},

@@ -17,12 +17,12 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from pydantic import Field
 
 from components import inference, params, storage, tracking
 from components.degradations import recipe as recipes
 from components.diagnosis import Diagnosis
 from components.evaluation import metrics
+from components.evaluation.config import EvaluateParams
 from components.evaluation.measure import by_case, measure_reasoner, restoration_table, severity_points
 
 REPORTS, TIMINGS = Path("reports"), Path("work/timings.json")
@@ -30,14 +30,6 @@ REASONER, SUPERVISED, REFINED = Path("models/reasoner"), Path("models/restorer")
 # two rounds of blur, noise and compression as in Real-ESRGAN: deeper than any training mixture
 OOD_TYPES = ("blur", "noise", "jpeg", "blur", "noise", "jpeg")
 OOD_LEVELS = (0.05, 0.4)
-
-
-class EvaluateParams(params.Section):
-    """Section `evaluate`."""
-
-    seed: int = Field(ge=0)
-    ood_pairs: int = Field(ge=1)
-    gallery_pairs: int = Field(ge=0)
 
 
 def second_order(clean: np.ndarray, seed: int) -> np.ndarray:

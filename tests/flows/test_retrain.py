@@ -17,7 +17,7 @@ from components import params, tracking
 from components.promotion import promote as promotion
 from components.promotion.gate import Smoke
 from components.promotion.rollback import rollback
-from flows import parent_run, preflight, retrain
+from flows import dvc_graph, parent_run, preflight, retrain
 from flows.stage import Children, StageFailed, StageResult
 from tests.flows.toy import metrics, write_params
 
@@ -214,7 +214,7 @@ def test_ctrl_c_stops_the_stages_and_closes_the_runs(toy: Path, monkeypatch: pyt
 
 
 def test_stages_that_need_a_failed_one_are_left_out(toy: Path) -> None:
-    stages = retrain.dvc_graph.stages()
+    stages = dvc_graph.stages()
     assert retrain.left_out(stages, {"left"}) == {"left", "join"}
     assert retrain.left_out(stages, set()) == set()
 
@@ -235,7 +235,7 @@ def test_the_full_disk_is_named_before_anything_starts(toy: Path) -> None:
 def test_the_folder_of_the_temporary_server_is_made(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # without it the server dies at once, and Prefect starts it again for minutes
     monkeypatch.setenv("PREFECT_HOME", str(toy / "far" / "away"))
-    monkeypatch.setattr(retrain, "retrain", lambda parallelism: (toy / "far" / "away").is_dir())
+    monkeypatch.setattr(retrain, "retrain", lambda *_: (toy / "far" / "away").is_dir())
     assert retrain.run() is True
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 
 from components.promotion.gate import CASES
+from tests.tiny import tiny_params
 
 # one script for all stages: copies its inputs' text on; fails while a file `break-<stage>` lies there
 SCRIPT = """
@@ -70,7 +71,8 @@ def dvc(*words: str) -> str:
 
 
 def write_params(**flow: object) -> None:
-    Path("params.yaml").write_text(yaml.safe_dump({"flow": FLOW | flow, "promotion": PROMOTION}), encoding="utf-8")
+    sections = {"flow": FLOW | flow, "promotion": PROMOTION, "ingest": tiny_params()["ingest"]}
+    Path("params.yaml").write_text(yaml.safe_dump(sections), encoding="utf-8")
 
 
 def metrics(psnr: float) -> dict:

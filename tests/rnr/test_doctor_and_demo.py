@@ -53,7 +53,7 @@ def pipeline(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }
     storage.write_json("reports/metrics.json", metrics)
     monkeypatch.setattr(preflight, "check_params", lambda: None)
-    monkeypatch.setattr(retrain, "run", lambda parallelism=None: SUMMARY)
+    monkeypatch.setattr(retrain, "run", lambda *_: SUMMARY)
     monkeypatch.setattr(rnr, "load", lambda ref: FakeModels() if ref.endswith("/4") else None)
     return place
 
@@ -93,7 +93,7 @@ def test_run_prints_the_summary_as_a_table_and_as_json(pipeline: Path, capsys) -
 
 
 def test_failed_run_is_one_line_and_exit_1(pipeline: Path, capsys, monkeypatch) -> None:
-    def fail(parallelism: int | None = None) -> None:
+    def fail(*_: object) -> None:
         raise retrain.RetrainError("train_reasoner: exit code 1: no space left on device")
 
     monkeypatch.setattr(retrain, "run", fail)
