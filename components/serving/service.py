@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -70,6 +71,11 @@ class Live:
     ref: str
     models: Models
 
+    @property
+    def name(self) -> str:
+        """What strangers may know of `ref`: of a folder its last part."""
+        return self.ref if self.ref.startswith("models:") else Path(self.ref).name
+
 
 @dataclass(frozen=True)
 class Diagnosed:
@@ -78,7 +84,7 @@ class Diagnosed:
     photo: Photo
     size: tuple[int, int]
     diagnosis: Diagnosis
-    ref: str
+    model: str
 
 
 @dataclass(eq=False)
@@ -288,8 +294,9 @@ class Service:
         models = self._load(ref)
         grey = np.linspace(90, 200, PROOF_PX, dtype=np.uint8)
         models.restore(np.repeat(np.tile(grey, (PROOF_PX, 1))[..., None], 3, 2), {"haze": 40})
-        self.metrics.says_model(ref)
-        return Live(ref, models)
+        live = Live(ref, models)
+        self.metrics.says_model(live.name)
+        return live
 
 
 def _diagnose(live: Live, jobs: list[_Job[Any]]) -> None:

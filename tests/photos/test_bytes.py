@@ -47,9 +47,9 @@ def test_each_refusal_has_its_name() -> None:
     Image.new("RGB", (40, 30)).save(buffer, "PNG")
     data = buffer.getvalue()
     for read in (decode, size):
-        with pytest.raises(UnknownFormatError, match="^the photo: not a photo in a known format"):
+        with pytest.raises(UnknownFormatError, match=r"^the photo: not a photo in a known format"):
             read(b"%PDF-1.7")
-        with pytest.raises(TooManyPixelsError, match="^the photo: 40x30 is 1200 pixels, over the limit of 1199"):
+        with pytest.raises(TooManyPixelsError, match=r"^the photo: 40x30 is 1200 pixels, over the limit of 1199"):
             read(data, max_pixels=1199)
         with pytest.raises(PhotoError, match="empty"):
             read(b"")

@@ -66,7 +66,7 @@ def test_diagnoses_that_wait_are_made_in_one_batch_and_the_order_is_kept() -> No
         between.result(5)
         assert order == [[3, 1]]
         assert first[0].result().size == (6, 4)
-        assert first[0].result().ref == "one"
+        assert first[0].result().model == "one"
 
 
 def test_a_batch_holds_no_more_pixels_than_it_may() -> None:
@@ -146,7 +146,7 @@ def test_other_models_take_over_between_two_pieces_of_work() -> None:
             time.sleep(0.01)
         waiting = service.diagnose(photo(1))
         over.set()
-        assert (waiting.result(5).ref, waiting.result().diagnosis.scene) == ("two", "two")
+        assert (waiting.result(5).model, waiting.result().diagnosis.scene) == ("two", "two")
         text = service.metrics.text().decode()
         assert 'rnr_model_info{model="two"} 1.0' in text
         assert 'model="one"' not in text
