@@ -61,7 +61,7 @@ def start(args: argparse.Namespace, max_pixels: int) -> Service:
     def pinned() -> str:
         ref = rnr.pinned(args.model)
         # a registry that has lost its champion is out of order: no reason to serve less
-        if served and ref == "pretrained" != served[-1]:
+        if served and ref == "pretrained" and served[-1] != "pretrained":
             raise ModelRefError(f"{tracking.CHAMPION}: no such model any more")
         return ref
 

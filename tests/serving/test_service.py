@@ -14,7 +14,7 @@ from components.diagnosis import Diagnosis
 from components.inference import Models
 from components.photos.decode import Photo
 from components.serving import service as serving
-from components.serving.service import FullError, LateError, Service, StoppingError
+from components.serving.service import FullError, LateError, Live, Service, StoppingError
 
 
 class Clerk:
@@ -49,7 +49,12 @@ def start(**options: Any) -> Service:
 def hold(service: Service) -> threading.Event:
     """Keep the models busy until the event is set."""
     begun, over = threading.Event(), threading.Event()
-    service.submit(lambda live: (begun.set(), over.wait(20)))
+
+    def work(live: Live) -> None:
+        begun.set()
+        over.wait(20)
+
+    service.submit(work)
     assert begun.wait(5)
     return over
 

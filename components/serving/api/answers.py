@@ -18,8 +18,11 @@ from components.serving.service import Diagnosed, Live
 
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
 SUMMARY_HEADERS = {
-    "Rnr-Before": ("Severities under which the photo was restored, such as haze=62.1, noise=30.0.", "string"),
-    "Rnr-After": ("Severities that are left.", "string"),
+    "Rnr-Before": (
+        "Severities under which the photo was restored, such as haze=62.1, noise=30.0; none where it is clean.",
+        "string",
+    ),
+    "Rnr-After": ("Severities that are left; none where it is clean.", "string"),
     "Rnr-Strength": ("That was used, 0 to 1.", "number"),
     "Rnr-Kept": ("Why the photo came back as it was sent; only where it did.", "string"),
     "Rnr-Weakened": ("Why less strength was used than asked for; only where it was.", "string"),
@@ -94,10 +97,11 @@ def as_json(done: Restoration) -> bytes:
 
 def summary(told: dict[str, Any]) -> dict[str, str]:
     """A restoration in headers: severities as an RFC 9651 dictionary, reasons as its strings."""
-    headers = {f"Rnr-{when.capitalize()}": _levels(told[when]) for when in ("before", "after")}
-    headers["Rnr-Strength"] = f"{told['strength']:g}"
-    headers["Rnr-Model"] = _text(told["model"])
-    return headers | {f"Rnr-{why.capitalize()}": _text(told[why]) for why in ("kept", "weakened") if told[why]}
+    headers = {"Rnr-Strength": f"{told['strength']:g}", "Rnr-Model": _text(told["model"])}
+    headers |= {f"Rnr-{why.capitalize()}": _text(told[why]) for why in ("kept", "weakened") if told[why]}
+    # an empty dictionary is no header at all, says the RFC
+    levels = {f"Rnr-{when.capitalize()}": _levels(told[when]) for when in ("before", "after")}
+    return headers | {name: found for name, found in levels.items() if found}
 
 
 def _levels(diagnosis: dict[str, Any]) -> str:

@@ -8,9 +8,10 @@ python -m components.serving.api.app > docs/openapi.json
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -34,10 +35,15 @@ FAILURES = tuple(kind for kind in problems.KINDS if kind not in (problems.NOT_FO
 
 def build(service: Service, limits: Limits, token: str | None) -> ASGIApp:
     """The app on a service that has been entered. With a `token` /v1 and /metrics want it."""
+    return Front(routes(service, limits, guarded=token is not None), service, limits, token)
+
+
+def routes(service: Service, limits: Limits, guarded: bool) -> FastAPI:
+    """The paths behind the front; `guarded` by a token, or not."""
     # the pages that FastAPI would add fetch their scripts from elsewhere
     app = FastAPI(title="Reason and Restore", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
-    guard: dict[str, Any] = {"security": [{"token": []}]} if token is not None else {}
-    failures = [kind for kind in FAILURES if token is not None or kind != problems.UNAUTHORIZED]
+    guard: dict[str, Any] = {"security": [{"token": []}]} if guarded else {}
+    failures = [kind for kind in FAILURES if guarded or kind != problems.UNAUTHORIZED]
 
     def photos(path: str, answer: type, images: dict[str, Any]) -> Callable:
         good: dict[int | str, dict[str, Any]]
@@ -99,7 +105,7 @@ def build(service: Service, limits: Limits, token: str | None) -> ASGIApp:
 
     text: dict[int | str, dict[str, Any]]
     text = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Counters and gauges."}}
-    refused = problems.described(problems.UNAUTHORIZED) if token is not None else {}
+    refused = problems.described(problems.UNAUTHORIZED) if guarded else {}
 
     @app.get("/metrics", operation_id="metrics", response_class=Response, responses=text | refused, openapi_extra=guard)
     async def metrics() -> Response:
@@ -108,7 +114,7 @@ def build(service: Service, limits: Limits, token: str | None) -> ASGIApp:
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:
-        return JSONResponse(document(app, guarded=token is not None))
+        return JSONResponse(document(app, guarded))
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
@@ -121,7 +127,7 @@ def build(service: Service, limits: Limits, token: str | None) -> ASGIApp:
     async def problem(request: Request, error: Problem) -> Response:
         return error.response()
 
-    return Front(app, service, limits, token)
+    return app
 
 
 async def _measured(image: bytes, limits: Limits) -> int:
@@ -184,3 +190,7 @@ def document(app: FastAPI, guarded: bool) -> dict[str, Any]:
     if guarded:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return made
+
+
+if __name__ == "__main__":
+    print(json.dumps(document(routes(cast(Service, None), Limits(), guarded=False), guarded=False), indent=2))
