@@ -145,9 +145,9 @@ def _open(source: str | Path | bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 def _read(source: str | Path | bytes, image: Image.Image, wants_deep: bool) -> Photo:
     notes: list[str] = []
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        notes.append(f"{frames} pictures in the file: only the first is used")
+    # not counted: a hostile file may hold a million
+    if getattr(image, "is_animated", False):
+        notes.append("more than one picture in the file: only the first is used")
         image.seek(0)
     form = "JPEG" if image.format == "MPO" else str(image.format)
     bits = _bits(image)
