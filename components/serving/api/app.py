@@ -127,6 +127,11 @@ def routes(service: Service, limits: Limits, guarded: bool) -> FastAPI:
     async def problem(request: Request, error: Problem) -> Response:
         return error.response()
 
+    @app.exception_handler(Exception)
+    async def fault(request: Request, error: Exception) -> Response:
+        # told here, logged by the front, to which it is raised again
+        return Problem(problems.INTERNAL, "an unexpected error; the server's log says more").response()
+
     return app
 
 

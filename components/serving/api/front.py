@@ -46,8 +46,8 @@ class Front:
             except Problem as problem:
                 await visit.refuse(problem)
             except ClientDisconnect:
-                visit.status = GONE
-            except TimeoutError:
+                log.debug("%s: the client left", visit.path)
+            except _UnreadError:
                 # the server closes a connection whose answer is left unfinished
                 log.warning("%s: the client reads too slowly", visit.path)
             except Exception:
@@ -94,6 +94,10 @@ def _digest(word: bytes) -> bytes:
     return hashlib.sha256(word).digest()
 
 
+class _UnreadError(Exception):
+    """A client takes its answer too slowly."""
+
+
 class _Visit:
     """One request: what came in, what went out, and how it ended."""
 
@@ -108,10 +112,14 @@ class _Visit:
     async def receive(self) -> Message:
         message = await self._receive()
         self.came += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" and not self.status:
+            self.status = GONE
         return message
 
     async def send(self, message: Message) -> None:
         """In pieces, each of which must be taken in time: an answer that nobody reads must not stay in memory."""
+        if self.status == GONE:
+            return
         loop = asyncio.get_running_loop()
         if message["type"] == "http.response.start":
             self.status, self._answering = message["status"], loop.time()
@@ -121,8 +129,11 @@ class _Visit:
         for start in range(0, max(len(body), 1), PIECE_BYTES):
             piece = body[start : start + PIECE_BYTES]
             last = start + PIECE_BYTES >= len(body)
-            async with asyncio.timeout_at(self._limits.due(self._answering, self.went)):
-                await self._send({"type": "http.response.body", "body": piece, "more_body": more or not last})
+            try:
+                async with asyncio.timeout_at(self._limits.due(self._answering, self.went)):
+                    await self._send({"type": "http.response.body", "body": piece, "more_body": more or not last})
+            except TimeoutError:
+                raise _UnreadError from None
             self.went += len(piece)
 
     async def refuse(self, problem: Problem) -> None:

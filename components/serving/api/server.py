@@ -67,8 +67,9 @@ class Protocol(H11Protocol):
 
     def _watch(self) -> None:
         """A head, or a body that nobody waits for any more, has HEAD_S from its first moment on."""
-        waits = self.cycle is None or self.cycle.response_complete
-        if not waits or self.transport.is_closing():
+        between = self.conn.our_state is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]
+        if between or not (self.cycle is None or self.cycle.response_complete) or self.transport.is_closing():
+            # at work, or kept alive without a next request: uvicorn's own timer sees to that
             self._unwatch()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_S, self._too_slow)
@@ -82,7 +83,7 @@ class Protocol(H11Protocol):
         self._deadline = None
         if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
             self._refuse(Problem(problems.SLOW_UPLOAD, f"the head of the request took longer than {HEAD_S:g} s"))
-        elif self.conn.our_state is not h11.IDLE or self.cycle is None:
+        else:
             self.transport.abort()
 
     def _refuse(self, problem: Problem) -> None:
