@@ -19,7 +19,7 @@ from components.serving.api.limits import Limits
 from components.serving.service import Service
 from tests.serving.endpoint import photo
 
-FORM = (b"content-type", b"multipart/form-data; boundary=b")
+FORM, JSON = b"multipart/form-data; boundary=b", b"application/json"
 HEAD = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
 
 
@@ -76,15 +76,22 @@ def kind(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["type"].rsplit(":", 1)[1]
 
 
-async def bare(app: ASGIApp, receive: Callable[[], Awaitable[Message]], send=None) -> list[Message]:
+async def bare(app: ASGIApp, receive: Callable[[], Awaitable[Message]], kind: bytes, send=None) -> list[Message]:
     """What the app sends to a client that is only two functions."""
     sent: list[Message] = []
 
     async def keep(message: Message) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/v1/diagnose", "raw_path": b"/v1/diagnose", "headers": [FORM]}
-    scope |= {"query_string": b"", "scheme": "http", "server": ("test", 80), "root_path": "", "http_version": "1.1"}
+    scope = {"type": "http", "method": "POST", "path": "/v1/diagnose", "raw_path": b"/v1/diagnose"}
+    scope |= {
+        "headers": [(b"content-type", kind)],
+        "query_string": b"",
+        "scheme": "http",
+        "server": ("test", 80),
+        "root_path": "",
+        "http_version": "1.1",
+    }
     await app(scope, receive, send or keep)
     return sent
 
@@ -127,7 +134,7 @@ def test_nobody_works_for_a_client_that_left(slow: Slow) -> None:
             await asyncio.sleep(0.05)
             return messages.pop(0)
 
-        assert await bare(app, receive) == []
+        assert await bare(app, receive, FORM) == []
         assert service.taken == 1
         slow.go.set()
         assert (await busy).status_code == 200
@@ -141,9 +148,9 @@ def test_an_upload_in_drips_is_refused(slow: Slow) -> None:
     async def drip(service: Service, app: ASGIApp) -> list[Message]:
         async def receive() -> Message:
             await asyncio.sleep(0.02)
-            return {"type": "http.request", "body": b"-", "more_body": True}
+            return {"type": "http.request", "body": b" ", "more_body": True}
 
-        return await bare(app, receive)
+        return await bare(app, receive, JSON)
 
     for limits in (Limits(grace_s=0.2), Limits(upload_s=0.2, slowest=0.001)):
         start, body = asked(slow, drip, limits)
@@ -160,7 +167,7 @@ def test_an_answer_that_nobody_reads_is_given_up(slow: Slow, caplog: pytest.LogC
             if message["type"] == "http.response.body":
                 await asyncio.sleep(60)
 
-        await asyncio.wait_for(bare(app, receive, send), 20)
+        await asyncio.wait_for(bare(app, receive, FORM, send), 20)
         assert service.taken == 0
 
     asked(slow, stall, Limits(grace_s=0.2))

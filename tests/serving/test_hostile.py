@@ -55,7 +55,6 @@ def test_clients_that_vanish_leave_their_places(served: Served) -> None:
     "sent",
     [
         b"\x16\x03\x01 TLS to a plain port\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"A: " + b"a" * 100_000,
         b"POST /v1/diagnose HTTP/1.1\r\nHost: x\r\nContent-Length: -3\r\n\r\n",
         b"POST /v1/diagnose HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nzz\r\n",
@@ -99,7 +98,7 @@ def test_hostile_photos_cost_neither_memory_nor_time(served: Served) -> None:
         "wide": bomb(50_000_001, 1),
         "torn": bomb(7000, 7000),
         "no pixels": bomb(0, 10),
-        "chatty": chatty[:33] + packed * 20 + chatty[33:-20],
+        "chatty": chatty[:33] + packed * 20 + chatty[33:-500],
         "jpeg head": photo("JPEG")[:300],
         "zeros": bytes(1_000_000),
         "svg": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
