@@ -12,7 +12,6 @@ the memory; work waits in the order in which it came; diagnoses that wait one be
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import threading
 import time
@@ -20,28 +19,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
-
-import numpy as np
 
 from components.diagnosis import Diagnosis
 from components.inference import Models
 from components.photos.decode import Photo
+from components.serving.following import Following, Live
 from components.serving.metrics import Metrics
 
 T = TypeVar("T")
 
-# a version that could not be loaded is tried again no sooner
-RETRY_S = 600.0
 # the largest wait that a client is ever asked for
 LONGEST_RETRY_S = 120
 # how much one more piece of work changes the usual time of all
 RECENT = 0.2
-# what a model must get through before it is trusted with others' photos
-PROOF_PX = 96
-
-log = logging.getLogger("rnr.serving")
 
 
 class ServiceError(RuntimeError):
@@ -62,19 +53,6 @@ class LateError(ServiceError):
 
 class StoppingError(ServiceError):
     """The service is being stopped and takes nothing new."""
-
-
-@dataclass(frozen=True)
-class Live:
-    """The models that answer, and the reference that names exactly these, such as models:/reason-and-restore/3."""
-
-    ref: str
-    models: Models
-
-    @property
-    def name(self) -> str:
-        """What strangers may know of `ref`: of a folder its last part."""
-        return self.ref if self.ref.startswith("models:") else Path(self.ref).name
 
 
 @dataclass(frozen=True)
@@ -119,16 +97,13 @@ class Service:
         self.places, self.batch, self.batch_pixels = places, batch, batch_pixels
         self.queue_s, self.reload_s = queue_s, reload_s
         self.metrics = Metrics()
-        self._pinned, self._load = pinned, load
+        self._following = Following(pinned, load, self.metrics)
         self._jobs: deque[_Job[Any]] = deque()
         self._ready = threading.Condition()
         self._taken = 0
         self._usual_s = 1.0
-        self._refused: tuple[str, float] | None = None
-        self._told = ""
         self._stopping = False
-        self._wanted = threading.Event()
-        self.live = self._loaded(pinned())
+        self._ended = threading.Event()
         self._worker = threading.Thread(target=self._work, name="models", daemon=True)
         self._watcher = threading.Thread(target=self._watch, name="reload", daemon=True)
 
@@ -145,9 +120,14 @@ class Service:
             self._ready.notify_all()
         self._worker.join()
         if self.reload_s and self._watcher.is_alive():
-            self._wanted.set()
+            self._ended.set()
             # one that is in the middle of a load holds nobody up: it is a daemon
             self._watcher.join(timeout=1)
+
+    @property
+    def live(self) -> Live:
+        """The models that answer now."""
+        return self._following.live
 
     @property
     def alive(self) -> bool:
@@ -259,44 +239,8 @@ class Service:
             return taken
 
     def _watch(self) -> None:
-        while not self._wanted.wait(self.reload_s):
-            self.reload()
-
-    def reload(self) -> bool:
-        """Look for other models than those that answer; load them aside and let them answer from then on.
-
-        Whatever goes wrong is logged, and the old models stay. True where others answer now.
-        """
-        ref = ""
-        try:
-            ref = self._pinned()
-            if ref == self.live.ref or (
-                self._refused and self._refused[0] == ref and time.monotonic() < self._refused[1]
-            ):
-                return False
-            # one assignment: work that has begun ends with the models it began with
-            self.live = self._loaded(ref)
-        except Exception as error:  # a registry that is away must not take the service with it
-            line = " ".join(str(error).split()) or type(error).__name__
-            if line != self._told:
-                log.warning("models stay at %s: %s", self.live.ref, line)
-            self._told = line
-            self._refused = (ref, time.monotonic() + RETRY_S)
-            self.metrics.reloads.labels("failed").inc()
-            return False
-        self._told, self._refused = "", None
-        self.metrics.reloads.labels("done").inc()
-        log.info("models are now %s", ref)
-        return True
-
-    def _loaded(self, ref: str) -> Live:
-        """Models that have restored a photo once: the first time is slow, and a broken model shows here."""
-        models = self._load(ref)
-        grey = np.linspace(90, 200, PROOF_PX, dtype=np.uint8)
-        models.restore(np.repeat(np.tile(grey, (PROOF_PX, 1))[..., None], 3, 2), {"haze": 40})
-        live = Live(ref, models)
-        self.metrics.says_model(live.name)
-        return live
+        while not self._ended.wait(self.reload_s):
+            self._following.look()
 
 
 def _diagnose(live: Live, jobs: list[_Job[Any]]) -> None:

@@ -62,9 +62,9 @@ def test_a_champion_is_followed_and_not_given_up_for_the_pretrained_pair(monkeyp
     service = serve_command.start(args, 1000)
     assert service.live.name == "pretrained"
     now[0] = "models:/reason-and-restore/3"
-    assert service.reload()
+    assert service._following.look()
     now[0] = "pretrained"
-    assert not service.reload()
+    assert not service._following.look()
     assert service.live.name == "models:/reason-and-restore/3"
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from tests.tiny import environment
 
-START_S = 180
+START_S = 400
 
 
 @dataclass

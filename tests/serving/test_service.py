@@ -14,7 +14,8 @@ from components.diagnosis import Diagnosis
 from components.inference import Models
 from components.photos.decode import Photo
 from components.serving import service as serving
-from components.serving.service import FullError, LateError, Live, Service, StoppingError
+from components.serving.following import Live
+from components.serving.service import FullError, LateError, Service, StoppingError
 
 
 class Clerk:
@@ -173,13 +174,13 @@ def test_models_that_cannot_take_over_are_told_once_and_the_old_stay(caplog: pyt
 
     with Service(pinned, load) as service:
         wanted[0] = "broken"
-        assert [service.reload(), service.reload()] == [False, False]
+        assert [service._following.look(), service._following.look()] == [False, False]
         wanted[0] = OSError("registry is away")
-        assert [service.reload(), service.reload()] == [False, False]
+        assert [service._following.look(), service._following.look()] == [False, False]
         assert service.live.ref == "one"
         assert loads == ["one", "broken"]
         wanted[0] = "two"
-        assert service.reload()
+        assert service._following.look()
         assert service.live.ref == "two"
     lines = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert lines == ["models stay at one: weights are torn", "models stay at one: registry is away"]

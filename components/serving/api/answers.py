@@ -14,7 +14,8 @@ from components.inference import eight_bits
 from components.photos.decode import decode, encoded
 from components.serving.api import schema
 from components.serving.api.upload import Upload
-from components.serving.service import Diagnosed, Live
+from components.serving.following import Live
+from components.serving.service import Diagnosed
 
 FORMATS = {"jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tiff": "TIFF"}
 SUMMARY_HEADERS = {
