@@ -2,7 +2,7 @@
 
     rnr --help                                  rnr restore holiday/ -o out/
     rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
-    rnr evaluate-reasoner --no-baseline
+    rnr evaluate-reasoner --no-baseline         rnr serve --port 8000
     rnr synthesize sharp/ -o foggy/ --add haze=60   rnr run   rnr promote --dry-run
 
 Exit codes: 0 done, 1 some inputs failed (each named on stderr, the others done), 2 wrong use. Everything heavy is

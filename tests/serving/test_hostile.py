@@ -166,7 +166,8 @@ def test_many_large_uploads_stay_within_the_memory_that_the_manual_names(tmp_pat
             client.sendall(f"{HEAD}Content-Length: {size}\r\n\r\n{PART}".encode())
             try:
                 client.sendall(bytes(size - 1000))
-            except TimeoutError:
+            # nobody reads, or the connection has been closed
+            except OSError:
                 refused += 1
         # a form's image lies in memory once; some more for buffers
         assert server.metric("process_resident_memory_bytes") - memory < 8 * size * 1.5

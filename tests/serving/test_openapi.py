@@ -30,6 +30,10 @@ def document() -> dict[str, Any]:
     for path in ("/v1/diagnose", "/v1/restore"):
         body = told["paths"][path]["post"]["requestBody"]["content"]
         body["multipart/form-data"]["schema"]["properties"]["image"] = {"type": "string", "format": "photo"}
+        if edits := body["multipart/form-data"]["schema"]["properties"].get("edit"):
+            # that each type may come once is true, and more than the generator can do with several
+            del edits["allOf"]
+            edits["maxItems"] = 1
     for name in ("DiagnoseRequest", "RestoreRequest"):
         told["components"]["schemas"][name]["properties"]["image"] = {"type": "string", "format": "photo-base64"}
     return told

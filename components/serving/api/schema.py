@@ -117,6 +117,7 @@ def form(restores: bool) -> dict[str, Any]:
         fields["edit"] = {
             "type": "array",
             "items": {"type": "string", "pattern": EDIT_PATTERN},
+            "allOf": [{"contains": {"pattern": f"^{kind}="}, "minContains": 0, "maxContains": 1} for kind in TYPES],
             "description": "TYPE=SEVERITY that overrules the diagnosis; may be repeated, once a type.",
         }
         fields |= {name: options[name] for name in ("strength", "format")}

@@ -58,8 +58,6 @@ class Protocol(H11Protocol):
     def eof_received(self) -> None:
         """A body that ends before its time gets an answer, where the client has only closed its own side."""
         if self.cycle and self.cycle.more_body and not self.cycle.response_started:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
             self._refuse(Problem(problems.MALFORMED, "the upload was cut off"))
 
     def send_400_response(self, msg: str) -> None:
@@ -87,7 +85,10 @@ class Protocol(H11Protocol):
             self.transport.abort()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer without the app, and close."""
+        """Answer without the app, and close. For the app the client has left."""
+        if self.cycle and not self.cycle.response_complete:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.close()
             return
