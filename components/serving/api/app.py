@@ -29,6 +29,8 @@ from components.serving.service import LateError, Service, StoppingError
 
 T = TypeVar("T")
 VERSION = "1.0.0"
+# FastAPI's spans and logs of failures could hold what a photo made fail; Prometheus has the figures
+NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)
 # every way in which a request with a photo can fail
 FAILURES = tuple(kind for kind in problems.KINDS if kind not in (problems.NOT_FOUND, problems.CROWDED))
 
@@ -41,7 +43,8 @@ def build(service: Service, limits: Limits, token: str | None) -> ASGIApp:
 def routes(service: Service, limits: Limits, guarded: bool) -> FastAPI:
     """The paths behind the front; `guarded` by a token, or not."""
     # the pages that FastAPI would add fetch their scripts from elsewhere
-    app = FastAPI(title="Reason and Restore", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    pages: Any = {"docs_url": None, "redoc_url": None, "openapi_url": None}
+    app = FastAPI(title="Reason and Restore", version=VERSION, telemetry=NO_TELEMETRY, **pages)
     guard: dict[str, Any] = {"security": [{"token": []}]} if guarded else {}
     failures = [kind for kind in FAILURES if guarded or kind != problems.UNAUTHORIZED]
 
