@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from components.inference import Models
 
-__all__ = ["PRETRAINED", "load", "locate"]
+__all__ = ["PRETRAINED", "load", "locate", "pinned"]
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 
@@ -57,3 +57,22 @@ def locate(ref: str | Path | None = None) -> Path:
             f"{ref}: no model folder {folder}; `rnr run` trains one, or give --model a folder or {tracking.CHAMPION}"
         )
     return folder
+
+
+def pinned(ref: str | Path | None = None) -> str:
+    """What `ref` (see `load`) means now, as a reference that keeps meaning it: a version by its number, not an alias.
+
+    Raises components.inference.ModelRefError, one line, when there is no such registered model.
+    """
+    from components import inference, tracking
+
+    if ref is not None and not str(ref).startswith("models:"):
+        return str(ref)
+    try:
+        return tracking.pinned(tracking.CHAMPION if ref is None else str(ref))
+    except tracking.NoSuchModel as error:
+        if ref is None:
+            return "pretrained"
+        raise inference.ModelRefError(str(error)) from None
+    except tracking.TrackingError as error:
+        raise inference.ModelRefError(str(error)) from None

@@ -2,7 +2,7 @@
 
     rnr --help                                  rnr restore holiday/ -o out/
     rnr diagnose fog.jpg --json                 rnr evaluate --clean sharp/ --degraded foggy/
-    rnr evaluate-reasoner --no-baseline
+    rnr evaluate-reasoner --no-baseline         rnr serve --port 8000
     rnr synthesize sharp/ -o foggy/ --add haze=60   rnr run   rnr promote --dry-run
     rnr watch --once                            rnr deploy   rnr worker
 
@@ -169,6 +169,30 @@ def doctor(args: argparse.Namespace) -> int:
     return checks.command(args)
 
 
+def serve(args: argparse.Namespace) -> int:
+    from rnr import serve_command
+
+    return serve_command.command(args)
+
+
+def port(text: str) -> int:
+    """A port number, for argparse."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
 def parser() -> Parser:
     """All commands and their options."""
     top = Parser(prog="rnr", description="Diagnose and restore photos; train, judge and promote the models for it.")
@@ -235,6 +259,29 @@ def parser() -> Parser:
     made.add_argument("--to", metavar="VERSION", help="an earlier champion (default: the previous one)")
     add("history", history, "show every promotion, refusal and rollback, and whether that record is whole")
     add("models", models, "list the registered versions")
+    made = add("serve", serve, "answer over HTTP: diagnose and restore photos for programs")
+    made.add_argument("--host", metavar="ADDRESS", default="127.0.0.1", help="address to open (default: %(default)s)")
+    made.add_argument("--port", metavar="N", type=port, default=8000, help="0 takes a free one (default: %(default)s)")
+    made.add_argument(
+        "--token-from-env",
+        metavar="NAME",
+        default="RNR_TOKEN",
+        help="environment variable with the token that requests must bear; needed where other machines can reach "
+        "ADDRESS (default: %(default)s)",
+    )
+    made.add_argument(
+        "--queue", metavar="N", type=positive, default=16, help="requests at once, others get a 429 (default: 16)"
+    )
+    made.add_argument("--max-mib", metavar="N", type=positive, default=25, help="of a photo's file (default: 25)")
+    made.add_argument("--max-megapixels", metavar="N", type=positive, default=50, help="of a photo (default: 50)")
+    made.add_argument(
+        "--reload-every",
+        metavar="S",
+        type=seconds,
+        default=30.0,
+        help="seconds between looks for another champion, 0 for never (default: 30)",
+    )
+    add_model(made)
     add("doctor", doctor, "check this machine, the parameters and the state of the pipeline")
     return top
 

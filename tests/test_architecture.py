@@ -33,6 +33,8 @@ DOORS = {
     "boto3": ("components.storage.s3",),
     "botocore": ("components.storage.s3",),
     "openai": ("components.annotation.endpoint",),
+    "fastapi": ("components.serving.api.",),
+    "prometheus_client": ("components.serving.metrics",),
 }
 # What a bare GPU machine has: torch and transformers (with safetensors), numbers, pictures, parameters.
 CORE_ROOMS = {"reasoner", "restorer", "refinement", "degradations", "inference"}

@@ -10,12 +10,15 @@ Pixels are 8 bits per channel. Whoever asks for it (`deep=True`) gets the 16 bit
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -61,6 +64,14 @@ class PhotoError(ValueError):
     """A photo cannot be read, written or found; the message is one line with the path and the reason."""
 
 
+class UnknownFormatError(PhotoError):
+    """The file is no photo in one of FORMATS."""
+
+
+class TooManyPixelsError(PhotoError):
+    """The photo is larger than the caller allows."""
+
+
 @dataclass(frozen=True)
 class Photo:
     """One decoded photo.
@@ -82,49 +93,63 @@ class Photo:
     own_colours: bool = False
 
 
-def decode(path: str | Path, max_pixels: int = 200_000_000, deep: bool = False) -> Photo:
-    """Read one photo; of several frames or pages the first. With `deep` 16 bits stay 16 bits.
+def decode(source: str | Path | bytes, max_pixels: int = 200_000_000, deep: bool = False) -> Photo:
+    """Read one photo, a file or the bytes of one; of several frames or pages the first. With `deep` 16 bits stay 16.
 
     Raises PhotoError for a missing, empty, corrupt, truncated or unsupported file and for one of more than
     `max_pixels` pixels (checked before anything is unpacked).
     """
-    path = Path(path)
+    with _explained(source), _open(source, max_pixels) as image:
+        return _read(source, image, deep)
+
+
+def size(source: str | Path | bytes, max_pixels: int = 200_000_000) -> tuple[int, int]:
+    """(width, height) as the header of a photo says, nothing unpacked. Raises PhotoError as `decode` does."""
+    with _explained(source), _open(source, max_pixels) as image:
+        return image.size
+
+
+@contextlib.contextmanager
+def _explained(source: str | Path | bytes) -> Iterator[None]:
+    """Whatever goes wrong with a photo becomes a PhotoError that names it."""
+    name = "the photo" if isinstance(source, bytes) else str(Path(source))
     try:
-        if path.stat().st_size == 0:
-            raise PhotoError(f"{path}: the file is empty (0 bytes)")
-        with _open(path) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise PhotoError(f"{path}: {width}x{height} is {width * height} pixels, over the limit of {max_pixels}")
-            return _read(path, image, deep)
-    except PhotoError:
-        raise
+        yield
+    except PhotoError as error:
+        raise type(error)(f"{name}: {error}") from None
     except UnidentifiedImageError:
-        raise PhotoError(f"{path}: not a photo in a known format ({', '.join(SUFFIXES)})") from None
+        raise UnknownFormatError(f"{name}: not a photo in a known format ({', '.join(SUFFIXES)})") from None
     except FileNotFoundError:
-        raise PhotoError(f"{path}: not found") from None
+        raise PhotoError(f"{name}: not found") from None
     # Pillow's decoders answer hostile bytes with nearly any exception there is
     except Exception as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise PhotoError(f"{path}: cannot be read: {reason}") from error
+        raise PhotoError(f"{name}: cannot be read: {reason}") from error
 
 
-def _open(path: Path) -> Image.Image:
-    """The file's header; the caller checks the size."""
+@contextlib.contextmanager
+def _open(source: str | Path | bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """The file's header, of a photo that is not too large."""
+    if (len(source) if isinstance(source, bytes) else Path(source).stat().st_size) == 0:
+        raise PhotoError("the file is empty (0 bytes)")
     with _header:
         Image.init()  # with `formats` given, Pillow loads no plugin by itself
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=FORMATS)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise TooManyPixelsError(f"{width}x{height} is {width * height} pixels, over the limit of {max_pixels}")
+        yield image
 
 
-def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
+def _read(source: str | Path | bytes, image: Image.Image, wants_deep: bool) -> Photo:
     notes: list[str] = []
-    frames = _frames(image)
-    if frames != "1":
-        notes.append(f"{frames} pictures in the file: only the first is used")
+    if _several(image):
+        notes.append("more than one picture in the file: only the first is used")
         image.seek(0)
     form = "JPEG" if image.format == "MPO" else str(image.format)
     bits = _bits(image)
@@ -140,7 +165,7 @@ def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
     except (ValueError, TypeError, KeyError, SyntaxError, OSError):
         notes.append("unreadable EXIF: orientation unknown, taken as upright")
     exif = _kept_exif(image, form, notes)
-    channels = deep.read(path, image) if wants_deep and bits == 16 else None
+    channels = deep.read(source, image) if wants_deep and bits == 16 else None
     if channels is not None:
         mode = "L" if channels[0].shape[2] == 1 else "RGB"
         pixels, *alphas = (_turned(channel, orientation) for channel in channels)
@@ -152,21 +177,19 @@ def _read(path: Path, image: Image.Image, wants_deep: bool) -> Photo:
     return Photo(pixels, alpha, icc, exif, form, bits, tuple(notes))
 
 
-def _frames(image: Image.Image) -> str:
-    """How many pictures are in the file, in words."""
+def _several(image: Image.Image) -> bool:
+    """Whether there is more than one picture in the file. They are not counted: a hostile file may hold a million."""
     if image.format != "TIFF":
-        return str(getattr(image, "n_frames", 1))
+        return bool(getattr(image, "is_animated", False))
     try:
-        # to count them is to read every directory, and a megabyte holds 200,000 empty ones
+        # Pillow would read every directory, and a megabyte holds 200,000 empty ones
         image.seek(1)
     except EOFError:
-        return "1"
+        return False
     # it may be broken in as many ways as the first; what is asked is whether it is there
     except Exception:
-        image.seek(0)
-        return "several"
-    image.seek(0)
-    return "several"
+        return True
+    return True
 
 
 def _unpacked(
@@ -253,30 +276,35 @@ def encode(path: str | Path, pixels: np.ndarray, like: Photo) -> None:
     with a colour profile gets an sRGB profile, or its own where the pixels are in its colours. JPEG is written at
     quality 95 without colour subsampling, GIF with 256 colours. Raises PhotoError when the file cannot be written.
     """
-    alpha = like.alpha
-    if alpha is not None and (alpha.shape != pixels.shape[:2] or like.format not in ("PNG", "WEBP", "TIFF")):
-        alpha = None
-    icc = None if like.icc is None else like.icc if like.own_colours else colour.srgb_profile()
     try:
-        with storage.whole_file(path) as part:
-            if pixels.dtype == np.uint16:
-                _write_deep(part, pixels, alpha, icc, like)
-            else:
-                _write(part, pixels, alpha, icc, like)
+        with storage.whole_file(path) as part, part.open("wb") as file:
+            _write(file, pixels, like)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise PhotoError(f"{path}: cannot be written: {reason}") from error
 
 
-def _write_deep(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes | None, like: Photo) -> None:
-    if like.format not in deep.FORMATS:
-        raise ValueError(f"{like.format} holds 8 bits per channel, not 16")
-    channels = [pixels] if alpha is None else [pixels, alpha]
-    with path.open("wb") as file:
+def encoded(pixels: np.ndarray, like: Photo) -> bytes:
+    """The bytes of the file that `encode` would write. Raises PhotoError."""
+    file = io.BytesIO()
+    try:
+        _write(file, pixels, like)
+    except (OSError, ValueError) as error:
+        raise PhotoError(f"the photo: cannot be written: {' '.join(str(error).split())}") from error
+    return file.getvalue()
+
+
+def _write(file: IO[bytes], pixels: np.ndarray, like: Photo) -> None:
+    alpha = like.alpha
+    if alpha is not None and (alpha.shape != pixels.shape[:2] or like.format not in ("PNG", "WEBP", "TIFF")):
+        alpha = None
+    icc = None if like.icc is None else like.icc if like.own_colours else colour.srgb_profile()
+    if pixels.dtype == np.uint16:
+        if like.format not in deep.FORMATS:
+            raise ValueError(f"{like.format} holds 8 bits per channel, not 16")
+        channels = [pixels] if alpha is None else [pixels, alpha]
         (deep.write_png if like.format == "PNG" else deep.write_tiff)(file, channels, icc, like.exif)
-
-
-def _write(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes | None, like: Photo) -> None:
+        return
     image = Image.fromarray(pixels)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
@@ -292,7 +320,7 @@ def _write(path: Path, pixels: np.ndarray, alpha: np.ndarray | None, icc: bytes 
             options["exif"] = like.exif
         if icc is not None:
             options["icc_profile"] = icc
-    image.save(path, like.format, **options)
+    image.save(file, like.format, **options)
 
 
 def find_photos(inputs: list[str | Path] | list[Path] | list[str]) -> list[Path]:

@@ -26,7 +26,7 @@ TIFF = {
 GREY, RGB, DEFLATE, DIFFERENCES, STRAIGHT_ALPHA, INTEGERS = 1, 2, 8, 2, 2, 1
 
 
-def read(path: Path, image: Image.Image) -> list[np.ndarray] | None:
+def read(source: str | Path | bytes, image: Image.Image) -> list[np.ndarray] | None:
     """(H, W, 1 or 3) uint16, and (H, W) of alpha where there is one, of a 16-bit PNG or TIFF that Pillow has opened.
 
     None for what is neither grey nor RGB, and for alpha that the colours are multiplied with. Turned as Pillow's own
@@ -48,7 +48,8 @@ def read(path: Path, image: Image.Image) -> list[np.ndarray] | None:
     # its warnings are about tags that it does not need
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     # through memory: OpenCV cannot open every path that Python can
-    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.frombuffer(source, np.uint8) if isinstance(source, bytes) else np.fromfile(source, np.uint8)
+    values = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[1::-1] != image.size:
         return None
     if values.ndim == 2:

@@ -14,7 +14,6 @@ import base64
 import binascii
 import json
 import os
-import tempfile
 from pathlib import Path
 
 import mlflow
@@ -48,19 +47,6 @@ def parse_edits(text: str) -> dict[str, float]:
     return {str(kind): float(severity) for kind, severity in edits.items()}
 
 
-def decode_photo(data: bytes):
-    """(H, W, 3) uint8 upright sRGB; the decoder reads files."""
-    from components.photos.decode import decode
-
-    handle, name = tempfile.mkstemp()
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        return decode(name).pixels
-    finally:
-        os.unlink(name)
-
-
 class ReasonAndRestore(PythonModel):
     """Both models of components.inference behind MLflow's interface."""
 
@@ -72,12 +58,13 @@ class ReasonAndRestore(PythonModel):
 
     def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         from components import storage
+        from components.photos.decode import decode
 
         asked = params or {}
         edits, strength = parse_edits(asked.get("edits", "")), float(asked.get("strength", 1.0))
         rows = []
         for value in model_input["image"]:
-            restored = self.models.restore(decode_photo(photo_bytes(value)), edits or None, strength)
+            restored = self.models.restore(decode(photo_bytes(value)).pixels, edits or None, strength)
             diagnosis = {
                 "before": restored.before.model_dump(),
                 "after": restored.after.model_dump(),

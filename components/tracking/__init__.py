@@ -6,7 +6,7 @@ over in MLFLOW_RUN_ID. The store is MLFLOW_TRACKING_URI, else a SQLite file in t
     mlflow ui --backend-store-uri sqlite:///mlflow.db
 """
 
-from components.tracking.models import CHAMPION, MODEL_NAME, MODELS_IN_VERSION, fetch_model, fetch_version
+from components.tracking.models import CHAMPION, MODEL_NAME, MODELS_IN_VERSION, fetch_model, fetch_version, pinned
 from components.tracking.run import NoRun, StageRun, last_run, remember_run, stage_run
 from components.tracking.store import (
     EXPERIMENT,
@@ -33,6 +33,7 @@ __all__ = [
     "fetch_model",
     "fetch_version",
     "last_run",
+    "pinned",
     "remember_run",
     "scrub",
     "stage_run",
