@@ -1,4 +1,4 @@
-"""`rnr app`: a local page on which a person sees the diagnosis, the restored photo beside the original, and turns knobs.
+"""`rnr app`: a page on which a person sees the diagnosis and the restored photo beside the original, and turns knobs.
 
     rnr app                     # http://127.0.0.1:7860
 
@@ -9,4 +9,6 @@
     words.py     everything the page says, as HTML
     page.py      layout and events (Gradio); page.css, page.js
     command.py   the command: models, address, password, server
+
+Only `page` and `command` know of Gradio; the rest is tested without a browser.
 """

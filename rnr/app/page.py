@@ -248,9 +248,11 @@ class Page:
         """A thumbnail was clicked."""
         self._album(request).choose(int(event.pick))
 
-    def adjust(self, strength: float, *args: Any) -> None:
+    def adjust(self, request: gr.Request, strength: float | None, *levels: float | None) -> None:
         """A slider was moved."""
-        *levels, request = args
+        if strength is None or None in levels:
+            # the number beside a slider was emptied, to be written anew
+            return
         self._album(request).adjust(dict(zip(TYPES, levels, strict=True)), strength / 100)
 
     def leave(self, request: gr.Request) -> None:

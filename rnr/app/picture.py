@@ -27,7 +27,8 @@ DRAFT_PIXELS = 500_000
 # longest side of what the page shows of a photo, and of its thumbnail
 SCREEN_PX, THUMB_PX = 1600, 192
 PREVIEW_QUALITY = 92
-LONGEST_NAME = 120
+# bytes: file systems take 255, and the sidecar's name is longer
+LONGEST_NAME = 160
 # hears the share in 0..1 that is done; may raise to end the work
 Watch = Callable[[float], None]
 
@@ -110,10 +111,11 @@ class Picture:
 def plain_name(given: str) -> str:
     """The name of an uploaded file as its owner knows it, without anything that could lead out of a folder."""
     name = re.sub(r"[\x00-\x1f\x7f]", "", given.replace("\\", "/").rpartition("/")[2]).lstrip(". ")
-    stem, dot, suffix = name.rpartition(".")
-    if not dot:
-        stem, suffix = name, ""
-    return (stem[: LONGEST_NAME - len(suffix)] + dot + suffix) or "photo"
+    stem, dot, suffix = name.rpartition(".") if "." in name else (name, "", "")
+    suffix = suffix[:8]
+    while len(f"{stem}{dot}{suffix}".encode()) > LONGEST_NAME:
+        stem = stem[:-1]
+    return f"{stem}{dot}{suffix}" or "photo"
 
 
 class Darkroom:

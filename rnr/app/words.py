@@ -116,10 +116,10 @@ def _thumb(picture: Picture, front: bool) -> str:
     state = "done" if picture.is_done else "waiting" if picture.seen is None else "restoring"
     image = f'<img src="{address(picture.thumb)}" alt="">' if picture.seen else '<span class="blank"></span>'
     share = f' style="--share: {picture.share:.2f}"' if state == "restoring" else ""
-    current = ' aria-current="true"' if front else ""
+    current, name = ' aria-current="true"' if front else "", escape(picture.name)
     return (
-        f'<li><button type="button" class="{state}" data-pick="{picture.number}"{current} title="{escape(picture.name)}"'
-        f' aria-label="{escape(picture.name)}, {state}">{image}<span class="state"{share}></span></button></li>'
+        f'<li><button type="button" class="{state}" data-pick="{picture.number}"{current} title="{name}"'
+        f' aria-label="{name}, {state}">{image}<span class="state"{share}></span></button></li>'
     )
 
 
@@ -158,7 +158,7 @@ def _verdict(picture: Picture) -> tuple[str, str, str]:
     obeyed = " Your sliders were obeyed." if picture.edits else ""
     if restored.after.is_clean:
         return "good", "Restored", f"The second look finds nothing more.{obeyed}"
-    left = ", ".join(f"{plain(kind).lower()} {finding.severity:.0f}" for kind, finding in restored.after.findings.items())
+    left = ", ".join(f"{plain(kind)} {finding.severity:.0f}" for kind, finding in restored.after.findings.items())
     return "good", "Restored", f"The second look still finds {left}.{obeyed}"
 
 
