@@ -102,7 +102,7 @@ class Album:
     def adjust(self, levels: dict[str, float], strength: float) -> None:
         """Wishes for the picture in front: severity per type, strength in 0..1."""
         with self._lock:
-            if self.chosen is not None and self.chosen.wish(levels, strength):
+            if self.chosen is not None and self.chosen.wish(levels, strength, self.chosen.insist):
                 self._unsave()
                 self._changed()
 
@@ -110,11 +110,8 @@ class Album:
         """The picture in front as it was diagnosed."""
         with self._lock:
             if self.chosen is not None and self.chosen.seen is not None:
-                self.chosen.edits = {}
-                self.chosen.wish(self.chosen.levels(), 1.0)
-                # the sliders are to follow, even those that stood for no wish
-                self.chosen.resets += 1
-                self.chosen.version += 1
+                self.chosen.reset()
+                self._unsave()
                 self._changed()
 
     def insist(self) -> None:
@@ -122,6 +119,7 @@ class Album:
         with self._lock:
             chosen = self.chosen
             if chosen is not None and chosen.wish(chosen.levels(), chosen.strength, not chosen.insist):
+                self._unsave()
                 self._changed()
 
     def want(self, everything: bool) -> None:

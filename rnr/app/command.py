@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -57,8 +58,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        remedy = "; give another --port, or 0 for any free one" if error.errno == 98 else ""
-        raise console.WrongUse(f"{host}:{port}: cannot be listened on: {error.strerror}{remedy}") from None
+        taken = error.errno == errno.EADDRINUSE
+        reason = "already taken; give another --port, or 0 for any free one" if taken else error.strerror
+        raise console.WrongUse(f"{host}:{port}: cannot be listened on: {reason}") from None
 
 
 def address(listener: socket.socket) -> str:

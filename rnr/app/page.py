@@ -154,7 +154,7 @@ class Page:
         parts: dict[str, Any] = {}
         with gr.Row(elem_id="top"):
             gr.HTML(f"<p>{TITLE}</p>", elem_id="mark")
-            gr.HTML("<p>Your photos stay on this machine.</p>", elem_id="promise")
+            gr.HTML("<p>No photo leaves the machine that runs this page.</p>", elem_id="promise")
         with gr.Column(elem_id="welcome") as parts["welcome"]:
             gr.HTML(WELCOME, elem_id="hello")
             self.drop = self._drop("drop", "Photos to diagnose and restore")

@@ -107,6 +107,13 @@ class Picture:
         self.share = 0.0
         return True
 
+    def reset(self) -> None:
+        """No wishes: as it was diagnosed. The sliders are to follow, even those that stood for no wish."""
+        self.edits, self.strength, self.insist = {}, 1.0, False
+        self.resets += 1
+        self.version += 1
+        self.share = 0.0
+
 
 def plain_name(given: str) -> str:
     """The name of an uploaded file as its owner knows it, without anything that could lead out of a folder."""

@@ -37,6 +37,11 @@ def plain(kind: str) -> str:
     return "JPEG" if kind == "jpeg" else kind.replace("_", " ").capitalize()
 
 
+def low(kind: str) -> str:
+    """The same inside a sentence."""
+    return "JPEG" if kind == "jpeg" else plain(kind).lower()
+
+
 def examples(folder: Path) -> str:
     """Buttons with the example photos that are there; empty where none is."""
     found = [(name, title, shows) for name, title, shows in EXAMPLES if (folder / name).is_file()]
@@ -158,14 +163,14 @@ def _verdict(picture: Picture) -> tuple[str, str, str]:
     obeyed = " Your sliders were obeyed." if picture.edits else ""
     if restored.after.is_clean:
         return "good", "Restored", f"The second look finds nothing more.{obeyed}"
-    left = ", ".join(f"{plain(kind)} {finding.severity:.0f}" for kind, finding in restored.after.findings.items())
+    left = ", ".join(f"{low(kind)} {finding.severity:.0f}" for kind, finding in restored.after.findings.items())
     return "good", "Restored", f"The second look still finds {left}.{obeyed}"
 
 
 def _reasons(told: str) -> str:
     """The reasons of components.inference in words of the page."""
     for kind in TYPES:
-        told = told.replace(kind, plain(kind).lower())
+        told = told.replace(kind, low(kind))
     return told
 
 
@@ -185,7 +190,7 @@ def diagnosis(picture: Picture | None) -> str:
     said = picture.seen.diagnosis
     restored = picture.outcome.restored if picture.is_current and picture.outcome else None
     rows = "".join(_finding(kind, finding, restored) for kind, finding in said.findings.items())
-    others = [plain(kind).lower() for kind in TYPES if kind not in said.findings]
+    others = [low(kind) for kind in TYPES if kind not in said.findings]
     absent = f'<p class="absent">Not found: {", ".join(others)}.</p>' if said.findings else ""
     steps = "".join(f"<li>{escape(step)}</li>" for step in said.reasoning)
     return (
@@ -214,7 +219,7 @@ def _finding(kind: str, finding: Finding, restored: Restored | None) -> str:
     return (
         f'<li><p class="head"><b>{title}</b><span class="severity">{finding.severity:.0f}</span>'
         f'<span class="sure">{finding.confidence:.0%} sure</span><span class="then">{after}</span></p>'
-        f'<div class="bar" role="meter" aria-label="Severity of {title.lower()}" aria-valuemin="0" aria-valuemax="100" '
+        f'<div class="bar" role="meter" aria-label="Severity of {low(kind)}" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{finding.severity:.0f}"><span class="fill" style="width: {finding.severity:.1f}%; '
         f'--sure: {finding.confidence:.2f}"></span>{mark}</div>'
         f'<p class="factors">{factors}</p></li>'

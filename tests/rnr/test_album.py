@@ -320,7 +320,7 @@ def test_a_taken_port_is_said_before_any_model_is_loaded(capsys) -> None:
     with command.listen("127.0.0.1", 0) as taken:
         assert run("app", "--port", taken.getsockname()[1], "--model", "nowhere") == 2
     told = capsys.readouterr().err
-    assert "Address already in use; give another --port, or 0 for any free one" in told
+    assert "already taken; give another --port, or 0 for any free one" in told
     assert told.count("\n") == 1
 
 
