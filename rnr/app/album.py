@@ -16,6 +16,7 @@ import shutil
 import threading
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -99,7 +100,7 @@ class Album:
             self.chosen = next((picture for picture in self.pictures if picture.number == number), self.chosen)
             self._changed()
 
-    def adjust(self, levels: dict[str, float], strength: float) -> None:
+    def adjust(self, levels: Mapping[str, float], strength: float) -> None:
         """Wishes for the picture in front: severity per type, strength in 0..1."""
         with self._lock:
             if self.chosen is not None and self.chosen.wish(levels, strength, self.chosen.insist):
@@ -174,8 +175,8 @@ class Album:
         with self._lock:
             if self.closed:
                 return None
-            front, *others = sorted(self.pictures, key=lambda p: p is not self.chosen) or [None]
-            if front is not None and (job := _step(front, drafts=True)):
+            others = [picture for picture in self.pictures if picture is not self.chosen]
+            if self.chosen is not None and (job := _step(self.chosen, drafts=True)):
                 return job
             if self.order is not None:
                 ordered = [picture for picture in others if picture.number in self.order.pictures]
@@ -238,9 +239,11 @@ class Album:
             for picture in wanted:
                 files.append(self.darkroom.write(picture, folder, _unlike(picture.name, taken), watch))
                 watch(1.0)
-            file, beside = files[0], sidecar(files[0])
-            if len(order.pictures) > 1:
-                file, beside = folder / ALL_NAME, None
+            file, beside = files[0], None
+            if len(order.pictures) == 1:
+                beside = sidecar(file)
+            else:
+                file = folder / ALL_NAME
                 with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                     for part in (part for photo in files for part in (photo, sidecar(photo))):
                         archive.write(part, part.name)

@@ -189,7 +189,7 @@ class Page:
     def _drop(elem_id: str, label: str) -> gr.File:
         made = gr.File(label=label, file_count="multiple", show_label=True, elem_id=elem_id, elem_classes="drop")
         # not a subclass: Gradio would write a .pyi file beside this one
-        made.preprocess = _named  # type: ignore[method-assign]
+        made.preprocess = _named  # type: ignore[method-assign,assignment]
         return made
 
     @staticmethod
@@ -250,10 +250,11 @@ class Page:
 
     def adjust(self, request: gr.Request, strength: float | None, *levels: float | None) -> None:
         """A slider was moved."""
-        if strength is None or None in levels:
+        given = [level for level in levels if level is not None]
+        if strength is None or len(given) < len(levels):
             # the number beside a slider was emptied, to be written anew
             return
-        self._album(request).adjust(dict(zip(TYPES, levels, strict=True)), strength / 100)
+        self._album(request).adjust(dict(zip(TYPES, given, strict=True)), strength / 100)
 
     def leave(self, request: gr.Request) -> None:
         """The page was closed."""

@@ -8,7 +8,7 @@ rest. What is written for download is always whole, and goes the way of `rnr res
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class Picture:
         found = {kind: round(severity) for kind, severity in zip(TYPES, severities, strict=True)}
         return found | {kind: round(severity) for kind, severity in self.edits.items()}
 
-    def wish(self, levels: dict[str, float], strength: float, insist: bool = False) -> bool:
+    def wish(self, levels: Mapping[str, float], strength: float, insist: bool = False) -> bool:
         """Take over the sliders; a slider that stands where the diagnosis put it is no edit. Whether that is new."""
         if self.seen is None:
             return False

@@ -62,9 +62,9 @@ def _inline(path: Path) -> str:
         width, height = image.size
         cut = min(width, height * 3 // 2)
         left, top = (width - cut) // 2, (height - cut * 2 // 3) // 2
-        image = image.convert("RGB").crop((left, top, left + cut, top + cut * 2 // 3))
+        part = image.convert("RGB").crop((left, top, left + cut, top + cut * 2 // 3))
         buffer = io.BytesIO()
-        image.resize((EXAMPLE_PX, EXAMPLE_PX * 2 // 3), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=85)
+        part.resize((EXAMPLE_PX, EXAMPLE_PX * 2 // 3), Image.Resampling.LANCZOS).save(buffer, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 

@@ -88,7 +88,7 @@ def grey(tmp_path: Path):
     def make(name: str, level: int = 80, **options: object) -> tuple[str, Path]:
         folder = tmp_path / f"given-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        Image.new("RGB", (60, 40), (level, level, level)).save(folder / name, **options)  # type: ignore[arg-type]
+        Image.new("RGB", (60, 40), (level, level, level)).save(folder / name, **options)
         return name, folder / name
 
     return make
@@ -121,7 +121,7 @@ def test_strength_needs_no_model_and_severities_no_new_diagnosis(album: Album, m
     album.wait()
     assert (models.looks, models.paints) == (1, 1)
     assert album.chosen is not None
-    album.adjust(album.chosen.levels(), 0.5)  # type: ignore[arg-type]
+    album.adjust(album.chosen.levels(), 0.5)
     album.wait()
     assert (shown(album), models.looks, models.paints) == (80 + LIFT // 2, 1, 1)
     album.adjust({**album.chosen.levels(), "haze": 20}, 1)
