@@ -88,7 +88,7 @@ def grey(tmp_path: Path):
     def make(name: str, level: int = 80, **options: object) -> tuple[str, Path]:
         folder = tmp_path / f"given-{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
-        Image.new("RGB", (60, 40), (level, level, level)).save(folder / name, **options)
+        Image.new("RGB", (60, 40), (level, level, level)).save(folder / name, **options)  # type: ignore[arg-type]
         return name, folder / name
 
     return make
