@@ -15,6 +15,7 @@ export DO_NOT_TRACK ?= 1
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DVC_NO_ANALYTICS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
+export GRADIO_ANALYTICS_ENABLED ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .PHONY: demo test test-slow audit lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer

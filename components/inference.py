@@ -9,8 +9,8 @@ models.restore(photo, edits={"haze": 0}, strength=0.5)
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +55,14 @@ class Restored:
     weakened: str | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What the reasoner said of a photo, and the hidden state (D,) it said it from."""
+
+    diagnosis: Diagnosis
+    embedding: torch.Tensor
+
+
 class Models:
     """A reasoner and the restorer that listens to it; with None for the restorer it only diagnoses."""
 
@@ -65,6 +73,11 @@ class Models:
         """Diagnoses of photos (H, W, 3) uint8 or uint16 of any size; the reasoner sees 8 bits."""
         return self.reasoner.diagnose([eight_bits(image) for image in images])
 
+    def look(self, image: np.ndarray) -> Seen:
+        """What is wrong with one photo (H, W, 3) uint8 or uint16, as `paint` and `settle` want it."""
+        reading = self.reasoner.read([eight_bits(image)])
+        return Seen(self.reasoner.diagnoses(reading)[0], reading.embedding[0])
+
     def restore(self, image: np.ndarray, edits: dict[str, float] | None = None, strength: float = 1.0) -> Restored:
         """Restore one photo (H, W, 3) uint8 or uint16 under its diagnosis, changed by `edits` (type -> severity).
 
@@ -72,45 +85,94 @@ class Models:
         comes back unchanged; where the second look finds that a severity rose, or the first was unsure of all that it
         found, less strength is tried, and at last the original is kept. A person's edits are obeyed; the second look
         then only reports. Raises ValueError for a bad edit or strength.
+
+        Three steps, which a caller who changes its mind may take one by one: `look`, `paint`, `settle`.
         """
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength {strength:g}: must lie in 0..1")
+        check_strength(strength)
         began = time.perf_counter()
-        reading = self.reasoner.read([eight_bits(image)])
-        seen = self.reasoner.diagnoses(reading)[0]
-        before = seen.edited(edits) if edits else seen
-        reasoned = time.perf_counter()
-        timings = {"diagnose_s": reasoned - began}
-        if before.is_clean or strength == 0:
+        seen = self.look(image)
+        timings = {"diagnose_s": time.perf_counter() - began}
+        painted = None
+        if strength > 0 and not seen.diagnosis.edited(edits or {}).is_clean:
+            began = time.perf_counter()
+            painted = self.paint(image, seen, edits)
+            timings["restore_s"] = time.perf_counter() - began
+        began = time.perf_counter()
+        result = self.settle(image, painted, seen, edits, strength)
+        if painted is not None:
+            timings["second_look_s"] = time.perf_counter() - began
+        return replace(result, timings=timings)
+
+    def paint(
+        self,
+        image: np.ndarray,
+        seen: Seen,
+        edits: dict[str, float] | None = None,
+        on_tile: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
+        """The photo restored at full strength, unjudged: (H, W, 3) of the type of `image`.
+
+        `on_tile` hears after each tile which share in 0..1 of the photo is done; what it raises ends the work.
+        Raises ValueError for a bad edit.
+        """
+        return self.apply(image, seen.diagnosis.edited(edits or {}), None if edits else seen.embedding, on_tile)
+
+    def settle(
+        self,
+        image: np.ndarray,
+        painted: np.ndarray | None,
+        seen: Seen,
+        edits: dict[str, float] | None = None,
+        strength: float = 1.0,
+        insist: bool = False,
+    ) -> Restored:
+        """The photo that is given back, from what `paint` made of it under the same edits; `painted` is used up.
+
+        None for `painted` where there was nothing to remove or the strength is 0. With `insist`, as with edits, the
+        strength is obeyed and the second look only reports. Raises ValueError for a bad edit or strength.
+        """
+        check_strength(strength)
+        before = seen.diagnosis.edited(edits or {})
+        if painted is None or before.is_clean or strength == 0:
             unchanged = "no degradation to remove" if before.is_clean else "strength is 0"
-            return Restored(image, before, seen, unchanged, timings, 0.0)
-        restored = self.apply(image, before, None if edits else reading.embedding[0])
-        painted = time.perf_counter()
-        reasons = [] if edits else doubts(before)
+            return Restored(image, before, seen.diagnosis, unchanged, {}, 0.0)
+        obeyed = insist or bool(edits)
+        reasons = [] if obeyed else doubts(before)
         strength = strength / 2 if reasons else strength
-        fade(image, restored, strength)
+        fade(image, painted, strength)
         for _ in range(LOOKS):
-            after = self.diagnose([restored])[0]
-            risen = None if edits else harm(before, after)
+            after = self.diagnose([painted])[0]
+            risen = None if obeyed else harm(before, after)
             if risen is None:
                 break
             reasons.append(f"{risen} at strength {strength:g}")
             strength /= 2
-            fade(image, restored, 0.5)
-        timings |= {"restore_s": painted - reasoned, "second_look_s": time.perf_counter() - painted}
+            fade(image, painted, 0.5)
         told = "; ".join(reasons) or None
         if risen:
-            return Restored(image, before, seen, told, timings, 0.0)
-        return Restored(restored, before, after, None, timings, strength, told)
+            return Restored(image, before, seen.diagnosis, told, {}, 0.0)
+        return Restored(painted, before, after, None, {}, strength, told)
 
     @torch.inference_mode()
-    def apply(self, image: np.ndarray, diagnosis: Diagnosis, embedding: torch.Tensor | None) -> np.ndarray:
+    def apply(
+        self,
+        image: np.ndarray,
+        diagnosis: Diagnosis,
+        embedding: torch.Tensor | None,
+        on_tile: Callable[[float], None] | None = None,
+    ) -> np.ndarray:
         """The restorer alone: (H, W, 3) uint8 or uint16 under a given diagnosis and hidden state (D,) or None."""
         if self.restorer is None:
             raise ModelRefError("these models were loaded to diagnose only; load them with a restorer")
         condition = condition_vector(diagnosis).to(self.device)
         heard = None if embedding is None else embedding.to(self.device)
-        return tiles.restore(self.restorer, image, condition, heard, 1 if self.device == "cpu" else GPU_BATCH)
+        return tiles.restore(self.restorer, image, condition, heard, 1 if self.device == "cpu" else GPU_BATCH, on_tile)
+
+
+def check_strength(strength: float) -> None:
+    """Raises ValueError where it is not in 0..1."""
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength {strength:g}: must lie in 0..1")
 
 
 def doubts(diagnosis: Diagnosis) -> list[str]:

@@ -61,6 +61,13 @@ def seconds(text: str) -> float:
     return value
 
 
+def port(text: str) -> int:
+    """A number in 0..65535, for argparse."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..65535")
+    return int(text)
+
+
 def edit(text: str) -> tuple[str, float]:
     """TYPE=SEVERITY, for argparse: a known degradation and a number in 0..100."""
     from components.diagnosis import TYPES
@@ -157,6 +164,12 @@ def synthesize(args: argparse.Namespace) -> int:
     return synthesize_command.command(args)
 
 
+def app(args: argparse.Namespace) -> int:
+    from rnr.app import command
+
+    return command.command(args)
+
+
 def profile(args: argparse.Namespace) -> int:
     from rnr import profile as profiles
 
@@ -239,6 +252,10 @@ def parser() -> Parser:
         "--pairs", metavar="DIR", default="data/pairs", help="folder of pair shards (default: %(default)s)"
     )
     made.add_argument("--no-baseline", dest="baseline", action="store_false", help="measure the reasoner alone")
+    add_model(made)
+    made = add("app", app, "a page in the browser: drop photos, see the diagnosis, turn knobs, save the result")
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this machine)")
+    made.add_argument("--port", metavar="N", type=port, default=7860, help="0 for any free one (default: %(default)s)")
     add_model(made)
     made = add("profile", profile, "patch params.yaml for another machine")
     made.add_argument("what", choices=("list", "show", "apply"))

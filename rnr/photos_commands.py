@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import rnr
 from components import storage, tracking
 from components.diagnosis import TYPES, Diagnosis
-from components.photos.decode import PhotoError, decode, encode, find_photos
+from components.photos.decode import Photo, PhotoError, decode, encode, find_photos
 from rnr import console
 
 if TYPE_CHECKING:
-    from components.inference import Models
+    from components.inference import Models, Restored
 
 SIDECAR_SUFFIX = ".diagnosis.json"
 MEASURES = ("psnr_degraded", "psnr_restored", "ssim_degraded", "ssim_restored")
@@ -141,13 +141,21 @@ def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float],
     """Write the restored photo and its sidecar; returns what the sidecar says, with the paths."""
     photo = decode(job.source, deep=True)
     result = models.restore(photo.pixels, edits or None, strength)
+    # the pixels of a very large photo need not wait in memory while the restored ones are packed
+    photo = replace(photo, pixels=result.image)
+    told = write_restored(job.source, target, photo, result, edits, strength)
+    return {"path": str(job.source), "out": str(target), **told}
+
+
+def write_restored(
+    source: Path, target: Path, photo: Photo, result: Restored, edits: dict[str, float], strength: float
+) -> dict:
+    """The result of restoring `photo`, read from `source`, as the file `target`, and its sidecar; what that says."""
     if result.kept:
         # do no harm: the very file, not its pixels compressed once more
         with storage.whole_file(target) as part:
-            shutil.copyfile(job.source, part)
+            shutil.copyfile(source, part)
     else:
-        # the pixels of a very large photo need not wait in memory while the restored ones are packed
-        photo = replace(photo, pixels=result.image)
         encode(target, result.image, photo)
     told = {
         "before": _as_dict(result.before),
@@ -161,7 +169,7 @@ def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float],
         "notes": list(photo.notes),
     }
     storage.write_json(sidecar(target), told)
-    return {"path": str(job.source), "out": str(target), **told}
+    return told
 
 
 def diagnose(args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ the photo, where one row of tiles fades into the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -33,10 +33,12 @@ def restore(
     condition: torch.Tensor,
     embedding: torch.Tensor | None,
     batch: int = 1,
+    on_tile: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """(H, W, 3) uint8 or uint16 restored under (CONDITION,) and (D,) or None; the same type comes back.
 
     Up to `batch` tiles of equal size go through the network at once, on the device that `condition` lies on.
+    `on_tile` hears after each tile which share in 0..1 of them is done; what it raises ends the work.
     """
     height, width = photo.shape[:2]
     white = WHITE[photo.dtype]
@@ -45,6 +47,7 @@ def restore(
     seen = survey(photo).to(condition.device), fingerprint(photo).to(condition.device)[None]
     # sums of the slopes between two rows of tiles, filled by the upper row and used up by the lower
     below = torch.zeros(3, SLOPE, columns[-1][1])
+    done, many = 0, len(rows) * len(columns)
     for top, bottom in rows:
         beside = torch.zeros(3, 0, 0)
         places = [(top, bottom, left, right) for left, right in columns]
@@ -67,6 +70,9 @@ def restore(
             values = (piece * white).round().clamp(0, white).permute(1, 2, 0).numpy()
             inside = out[y0:y1, x0:x1]
             inside[:] = values[: inside.shape[0], : inside.shape[1]].astype(photo.dtype)
+            done += 1
+            if on_tile is not None:
+                on_tile(done / many)
     return out
 
 

@@ -23,6 +23,7 @@ TELEMETRY = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DVC_NO_ANALYTICS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "false",
 }
 _ready: set[str] = set()
 _preparing = threading.Lock()
