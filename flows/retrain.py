@@ -31,8 +31,10 @@ from components.promotion import register as registration
 from components.promotion.gate import Verdict
 from components.promotion.register import Registered
 from components.promotion.versions import PromotionError
+from components.report.evidence import ReportError
 from flows import dvc_graph, make_home, parent_run, preflight
 from flows.dvc_graph import GraphError, Stage
+from flows.report import REPORT_STAGE, publish_report
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
 
 LOCK = Path("work/retrain.lock")
@@ -175,7 +177,7 @@ def retrain(parallelism: int | None = None) -> Summary:
     """One whole run in the working directory; also the entry point of a deployment.
 
     `parallelism`: stages at once, by default flow.parallelism of params.yaml. Raises ParamsError, OSError, GraphError,
-    StageFailed, PromotionError, TrackingError or RetrainError, each of one line.
+    StageFailed, PromotionError, ReportError, TrackingError or RetrainError, each of one line.
     """
     started = time.monotonic()
     logger = get_run_logger()
@@ -191,6 +193,8 @@ def retrain(parallelism: int | None = None) -> Summary:
             done = run_stages(stages, changed, parent, children, config)
             made = register_challenger(parent, {stage.name: stage.run_id for stage in done})
             verdict = promote_challenger()
+            if any(stage.name == REPORT_STAGE for stage in done):
+                publish_report(parent, tuple(done), verdict)
             facts = {"version": made.version, "action": verdict.action, "accepted": verdict.accepted}
             parent_run.tag(parent, {**facts, "reasons": "; ".join(verdict.reasons)})
             status = "FINISHED"
@@ -211,7 +215,15 @@ def run(parallelism: int | None = None) -> Summary:
             ready(parallelism)
             make_home()
             return retrain(parallelism)
-    except (params.ParamsError, OSError, GraphError, StageFailed, PromotionError, tracking.TrackingError) as error:
+    except (
+        params.ParamsError,
+        OSError,
+        GraphError,
+        StageFailed,
+        PromotionError,
+        ReportError,
+        tracking.TrackingError,
+    ) as error:
         raise RetrainError(" ".join(str(error).split())) from error
 
 
