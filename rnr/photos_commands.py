@@ -138,17 +138,7 @@ def restore_one(models: Models, job: Job, target: Path, edits: dict[str, float],
         # the pixels of a very large photo need not wait in memory while the restored ones are packed
         photo = replace(photo, pixels=result.image)
         encode(target, result.image, photo)
-    told = {
-        "before": _as_dict(result.before),
-        "after": _as_dict(result.after),
-        "kept": result.kept,
-        "weakened": result.weakened,
-        "strength": result.strength,
-        "timings": result.timings,
-        "edits": edits,
-        "strength_asked": strength,
-        "notes": list(photo.notes),
-    }
+    told = {**result.told(), "edits": edits, "strength_asked": strength, "notes": list(photo.notes)}
     storage.write_json(sidecar(target), told)
     return {"path": str(job.source), "out": str(target), **told}
 
