@@ -87,9 +87,9 @@ class Model(Models):
 
         Raises PhotoError for a file that cannot be read, TypeError or ValueError for what is no picture.
         """
-        if isinstance(images, (str, os.PathLike, Image.Image, np.ndarray)):
-            return super().diagnose([read(images).pixels])[0]
-        return super().diagnose([read(image).pixels for image in images])
+        if isinstance(images, Sequence) and not isinstance(images, str):
+            return super().diagnose([read(image).pixels for image in images])
+        return super().diagnose([read(images).pixels])[0]
 
     def restore(self, image: Picture, edits: dict[str, float] | None = None, strength: float = 1.0) -> Result:
         """Restore one photo of any size under its diagnosis, changed by `edits` (type -> severity, 0 removes it).

@@ -19,6 +19,7 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from components import params
+from components.diagnosis import BLUR_KINDS, FACTORS, GROUNDS, TYPES
 from flows.preflight import SECTIONS
 from rnr import cli
 
@@ -36,7 +37,16 @@ Written by `python -m rnr.reference` from the code; a test holds the two togethe
 
 def reference(root: Path = ROOT) -> str:
     """The whole page as Markdown. Raises ParamsError when params.yaml cannot be read."""
-    parts = [HEAD, commands(), parameters(root), profiles(root), make_targets(root), modules(root), environment(root)]
+    parts = [
+        HEAD,
+        commands(),
+        parameters(root),
+        degradations(),
+        profiles(root),
+        make_targets(root),
+        modules(root),
+        environment(root),
+    ]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -156,6 +166,17 @@ def profiles(root: Path) -> str:
     return f"## Profiles\n\n{table(('profile', 'sets'), rows)}"
 
 
+def degradations() -> str:
+    """The types of a diagnosis, the evidence that speaks for each, and its factors."""
+    rows = []
+    for kind in TYPES:
+        factors = [f"`{name}` {low:g} to {high:g} ({unit})" for name, (unit, low, high) in FACTORS[kind].items()]
+        if kind == "blur":
+            factors.insert(0, f"`kind`: {', '.join(BLUR_KINDS)}")
+        rows.append((f"`{kind}`", f"{GROUNDS[kind][0].replace('_', ' ')}: {GROUNDS[kind][1]}", ", ".join(factors)))
+    return f"## Degradations\n\n{table(('type', 'evidence', 'factors'), rows)}"
+
+
 def make_targets(root: Path) -> str:
     """The head of the Makefile, which names its targets."""
     head = []
@@ -190,25 +211,19 @@ def environment(root: Path) -> str:
 
 
 def variables(tree: ast.AST) -> Iterator[str]:
-    """Names given as text to os.environ[...], os.environ.get(...) or os.getenv(...), or as a constant of the module."""
-    constants = {
-        target.id: node.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
+    """Names in capitals that are given to os.environ[...], os.environ.get(...) or os.getenv(...), or that stand in an
+    assignment to something called ..._VARIABLE or ..._VARIABLES."""
     for node in ast.walk(tree):
-        argument: ast.expr | None = None
+        where: ast.AST | None = None
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
-            argument = node.slice
+            where = node.slice
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("os.environ.get", "os.getenv") and node.args:
-            argument = node.args[0]
-        value = argument.value if isinstance(argument, ast.Constant) else None
-        if isinstance(argument, ast.Name):
-            value = constants.get(argument.id)
-        if isinstance(value, str) and value.isupper():
-            yield value
+            where = node.args[0]
+        elif isinstance(node, ast.Assign) and re.search(r"_VARIABLES?\b", ast.unparse(node.targets[0])):
+            where = node.value
+        for part in ast.walk(where) if where else ():
+            if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.isupper():
+                yield part.value
 
 
 def _sources(root: Path, tops: tuple[str, ...]) -> list[Path]:

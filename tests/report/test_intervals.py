@@ -55,7 +55,10 @@ def test_draws_are_photos_drawn_whole(table: pd.DataFrame, monkeypatch: pytest.M
             assert draws[f"restoration.{case}.psnr_gain"][number] == pytest.approx(gain)
 
 
-def test_intervals_hold_the_figures_and_shrink_to_a_point_where_nothing_varies(table: pd.DataFrame) -> None:
+def test_intervals_hold_the_figures_and_shrink_to_a_point_where_nothing_varies(
+    table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intervals, "DRAWS", 200)
     found = intervals.of_figures(table)
     for case, scores in by_case(table).items():
         low, high = found[f"restoration.{case}.psnr_gain"]

@@ -22,7 +22,7 @@ from tests.tiny import REPOSITORY, environment
 
 GREY, CLEAN = 100, 30
 # what the stand-in says of a photo of each grey level
-SAID = {GREY: {"haze": (60.0, 0.9)}, CLEAN: {}, GREY + LIFT: {}, GREY + LIFT // 2: {"haze": (20.0, 0.8)}}
+SAID = {GREY: {"haze": (60.0, 0.9)}, CLEAN: {}, CLEAN + 1: {}, GREY + LIFT: {}, GREY + LIFT // 2: {"haze": (20.0, 0.8)}}
 
 
 @pytest.fixture
