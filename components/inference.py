@@ -54,6 +54,17 @@ class Restored:
     strength: float = 1.0
     weakened: str | None = None
 
+    def told(self) -> dict:
+        """All but the pixels, for JSON."""
+        return {
+            "before": self.before.model_dump(mode="json"),
+            "after": self.after.model_dump(mode="json"),
+            "kept": self.kept,
+            "weakened": self.weakened,
+            "strength": self.strength,
+            "timings": self.timings,
+        }
+
 
 @dataclass(frozen=True)
 class Seen:

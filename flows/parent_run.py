@@ -62,3 +62,18 @@ def tag(run_id: str, values: dict[str, object]) -> None:
     with tracking.explained("tag a run"):
         for name, value in values.items():
             store.set_tag(run_id, name, str(value))
+
+
+def attach(run_id: str, path: Path) -> str:
+    """Put a file among the artefacts of a run; returns where a browser finds it: an address or a local path."""
+    store = tracking.client()
+    with tracking.explained("log an artefact"):
+        store.log_artifact(run_id, str(path))
+        run = store.get_run(run_id)
+    server = tracking.uri()
+    if server.startswith("http"):
+        # without the password that may stand in the address
+        address = tracking.scrub(server).replace("***@", "").rstrip("/")
+        experiment = run.info.experiment_id
+        return f"{address}/#/experiments/{experiment}/runs/{run_id}/artifacts/{path.name}"
+    return str(path)

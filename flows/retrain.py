@@ -33,11 +33,13 @@ from components.promotion import register as registration
 from components.promotion.gate import Verdict
 from components.promotion.register import Registered
 from components.promotion.versions import PromotionError
+from components.report.evidence import ReportError
 from flows import make_home, parent_run, photo_set, preflight, prepare, remote
 from flows import warm_start as warm
 from flows.dvc_graph import GraphError, Stage
 from flows.photo_set import PhotoSetError
 from flows.remote import RemoteError
+from flows.report import REPORT_STAGE, publish_report
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
 from flows.warm_start import WarmStartError
 
@@ -206,6 +208,8 @@ def retrain(parallelism: int | None = None, warm_start: bool = False) -> Summary
                 parent_run.keep(parent, [*STATE, *warm.pointers()])
             made = register_challenger(parent, {stage.name: stage.run_id for stage in done})
             verdict = promote_challenger()
+            if any(stage.name == REPORT_STAGE for stage in done):
+                publish_report(parent, tuple(done), verdict)
             facts = {"version": made.version, "action": verdict.action, "accepted": verdict.accepted}
             parent_run.tag(parent, {**facts, "reasons": "; ".join(verdict.reasons)})
             if shared and remote.UNSENT.exists():
@@ -231,6 +235,7 @@ FAILURES = (
     WarmStartError,
     RemoteError,
     PromotionError,
+    ReportError,
     tracking.TrackingError,
 )
 

@@ -1,12 +1,15 @@
 """Diagnose and restore photos from Python:
 
     import rnr
-    from components.photos.decode import decode
+    model = rnr.load()                        # the champion if there is one, else the pretrained pair
+    result = model.restore("fog.jpg")         # or a PIL image, or pixels (H, W, 3) uint8 or uint16 in sRGB
 
-    models = rnr.load()                               # the champion if there is one, else the pretrained pair
-    result = models.restore(decode("fog.jpg").pixels)  # (H, W, 3) uint8 sRGB in; result.image, .before, .after
+    result.before.findings                    # what was wrong; result.before.reasoning says why
+    result.save("out/fog.jpg")                # with the metadata of the photo that went in
+    model.restore("fog.jpg", edits={"haze": 80}, strength=0.5).image
 
-The command line is `rnr --help`. Importing this module loads no model library; `load` does.
+A tour with pictures: docs/tour.ipynb. The command line is `rnr --help`. Importing this module loads no model library;
+`load` does.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from components.inference import Models
+    from rnr.model import Model
 
 __all__ = ["PRETRAINED", "load", "locate", "pinned"]
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained"
 
 
-def load(ref: str | Path | None = None, device: str = "cpu", restores: bool = True) -> Models:
+def load(ref: str | Path | None = None, device: str = "cpu", restores: bool = True) -> Model:
     """The reasoner and restorer that `ref` names, on `device` ("cpu" or "cuda").
 
     `ref` is "pretrained", "models:/NAME@ALIAS", "models:/NAME/VERSION" or a folder that holds reasoner/ and
@@ -31,8 +34,10 @@ def load(ref: str | Path | None = None, device: str = "cpu", restores: bool = Tr
     Raises components.inference.ModelRefError, one line, when there is no such model or no such device.
     """
     from components import inference
+    from rnr.model import Model
 
-    return inference.load(locate(ref), device, restores)
+    models = inference.load(locate(ref), device, restores)
+    return Model(models.reasoner, models.restorer, models.device)
 
 
 def locate(ref: str | Path | None = None) -> Path:

@@ -64,7 +64,7 @@ def seconds(text: str) -> float:
 def port(text: str) -> int:
     """A number in 0..65535, for argparse."""
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number in 0..65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
     return int(text)
 
 
@@ -186,24 +186,6 @@ def serve(args: argparse.Namespace) -> int:
     from rnr import serve_command
 
     return serve_command.command(args)
-
-
-def port(text: str) -> int:
-    """A port number, for argparse."""
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
-    return int(text)
-
-
-def seconds(text: str) -> float:
-    """A number of seconds, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
-    return value
 
 
 def parser() -> Parser:

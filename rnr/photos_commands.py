@@ -157,17 +157,7 @@ def write_restored(
             shutil.copyfile(source, part)
     else:
         encode(target, result.image, photo)
-    told = {
-        "before": _as_dict(result.before),
-        "after": _as_dict(result.after),
-        "kept": result.kept,
-        "weakened": result.weakened,
-        "strength": result.strength,
-        "timings": result.timings,
-        "edits": edits,
-        "strength_asked": strength,
-        "notes": list(photo.notes),
-    }
+    told = {**result.told(), "edits": edits, "strength_asked": strength, "notes": list(photo.notes)}
     storage.write_json(sidecar(target), told)
     return told
 

@@ -23,6 +23,7 @@ FLOORS: list[set[str]] = [
     {"refinement", "inference"},
     {"serving", "evaluation"},
     {"promotion"},
+    {"report"},
 ]
 LEVEL = {room: level for level, floor in enumerate(FLOORS) for room in floor}
 # library -> where alone it may be imported

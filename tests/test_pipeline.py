@@ -25,7 +25,17 @@ from components.diagnosis import TYPES
 from tests.tiny import REPOSITORY, environment, processes, write_params
 
 BIN = Path(sys.executable).parent
-STAGES = ["ingest", "synthesize", "annotate", "train_reasoner", "diagnose", "train_restorer", "refine", "evaluate"]
+STAGES = [
+    "ingest",
+    "synthesize",
+    "annotate",
+    "train_reasoner",
+    "diagnose",
+    "train_restorer",
+    "refine",
+    "evaluate",
+    "report",
+]
 # a model of seconds reaches no floor: only losses against the champion count, and any loss of the first change is fine
 OPEN_GATE = {
     "min_psnr_gain_db": -100.0,
@@ -172,7 +182,12 @@ def test_a_killed_restorer_goes_on_and_only_what_follows_runs_again(pipeline):
     assert code == 0, said[-3000:]
     assert re.search(r"restorer: resuming from step [1-9]", said)
     outcomes = dict(re.findall(r"^(\w+) +(executed|skipped) ", said, re.MULTILINE))
-    assert [stage for stage in STAGES if outcomes[stage] == "executed"] == ["train_restorer", "refine", "evaluate"]
+    assert [stage for stage in STAGES if outcomes[stage] == "executed"] == [
+        "train_restorer",
+        "refine",
+        "evaluate",
+        "report",
+    ]
     assert champion(pipeline) == "2"
 
 

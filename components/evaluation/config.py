@@ -8,7 +8,8 @@ from components import params
 
 
 class EvaluateParams(params.Section):
-    """Seed of the pairs out of distribution; how many of them, and of the pairs in the gallery."""
+    """Seed and number of the pairs out of distribution; `gallery_pairs`: the report shows so many best, median and
+    worst cases."""
 
     seed: int = Field(ge=0)
     ood_pairs: int = Field(ge=1)

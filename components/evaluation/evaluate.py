@@ -2,8 +2,8 @@
 
     python -m components.evaluation.evaluate
 
-Writes reports/metrics.json (stable keys), per_image.parquet, plots and a gallery; seconds go to
-work/timings.json, which no hash depends on.
+Writes reports/metrics.json (stable keys), per_image.parquet (a row a pair, with all that the report shows), plots and
+a gallery; seconds go to work/timings.json, which no hash depends on.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 
 from components import inference, params, storage, tracking
 from components.degradations import recipe as recipes
-from components.diagnosis import Diagnosis
-from components.evaluation import metrics
+from components.evaluation import answers, metrics, plots
 from components.evaluation.config import EvaluateParams
-from components.evaluation.measure import by_case, measure_reasoner, restoration_table, severity_points
+from components.evaluation.gallery import write_gallery
+from components.evaluation.measure import by_case, reasoner_figures, restoration_table, with_answers
 
 REPORTS, TIMINGS = Path("reports"), Path("work/timings.json")
 REASONER, SUPERVISED, REFINED = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
@@ -85,20 +84,6 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
     }
 
 
-def write_gallery(models: inference.Models, frame: pd.DataFrame, count: int, folder: Path) -> None:
-    """Strips of degraded, restored and clean of the first `count` pairs, with the diagnosis beside each."""
-    folder.mkdir(parents=True)
-    for pair in frame.iloc[:count].itertuples(index=False):
-        degraded, clean = storage.decode_image(pair.degraded), storage.decode_image(pair.clean)
-        result = models.restore(degraded)
-        strip = np.concatenate([degraded, result.image, clean], 1)
-        Image.fromarray(strip).save(folder / f"{pair.pair_id}-{pair.case}.png")
-        said: dict[str, Diagnosis] = {"before": result.before, "after": result.after}
-        storage.write_json(
-            folder / f"{pair.pair_id}-{pair.case}.json", {k: json.loads(v.to_json()) for k, v in said.items()}
-        )
-
-
 def main() -> None:
     config = params.load("evaluate", EvaluateParams)
     part = REPORTS.with_name(REPORTS.name + ".part")
@@ -107,17 +92,16 @@ def main() -> None:
         frame = storage.read_shards("data/pairs", "test")
         models = inference.load_parts(REASONER, REFINED)
         table = restoration_table(models, frame)
-        report = {"restoration": by_case(table), **measure_reasoner(models.reasoner, frame)}
+        said = answers.ask(models.reasoner, map(storage.decode_image, frame["degraded"]))
+        report = {"restoration": by_case(table), **reasoner_figures(said, frame)}
         report["refinement"] = refinement_scores(frame, config)
         storage.write_json(part / "metrics.json", report)
         megapixels = sum(storage.decode_image(data).size for data in frame["degraded"]) / 3e6
         timings = {"seconds_per_megapixel": float(table["seconds"].sum()) / megapixels}
-        table.drop(columns="seconds").to_parquet(part / "per_image.parquet", index=False)
-        (part / "plots").mkdir()
-        severity_points(models.reasoner, frame).to_csv(part / "plots/severity.csv", index=False)
-        psnr = [{"case": case, **scores} for case, scores in report["restoration"].items()]
-        pd.DataFrame(psnr).round(4).to_csv(part / "plots/restoration.csv", index=False)
-        write_gallery(models, frame, config.gallery_pairs, part / "gallery")
+        table = with_answers(table.drop(columns="seconds"), frame, said)
+        table.to_parquet(part / "per_image.parquet", index=False)
+        plots.write(table, report["restoration"], part / "plots")
+        write_gallery(models, frame, table, config.gallery_pairs, part / "gallery")
         storage.write_json(TIMINGS, timings)
         take_over(part, REPORTS)
         run.metrics({**flat(report), **timings})

@@ -12,7 +12,7 @@ import pandas as pd
 from components import inference, storage
 from components.diagnosis import TYPES
 from components.evaluation import answers, metrics
-from components.evaluation.answers import READ_AT_ONCE
+from components.evaluation.answers import Answers
 from components.reasoner.reader import Reasoner
 
 
@@ -70,27 +70,24 @@ def by_case(table: pd.DataFrame) -> dict[str, dict[str, float]]:
 
 
 def measure_reasoner(reasoner: Reasoner, frame: pd.DataFrame) -> dict:
-    """`reasoner` and `reasoner_types`, and the table of true and read severities behind the plot."""
-    said = answers.ask(reasoner, map(storage.decode_image, frame["degraded"]))
+    """`reasoner` and `reasoner_types` of the pairs in `frame`."""
+    return reasoner_figures(answers.ask(reasoner, map(storage.decode_image, frame["degraded"])), frame)
+
+
+def reasoner_figures(said: Answers, frame: pd.DataFrame) -> dict:
+    """`reasoner` and `reasoner_types` from what was said of the pairs in `frame`."""
     overall, per_type = metrics.reasoner_scores(
         said.presence, said.severity, said.found, answers.severities(frame), frame["case"].tolist()
     )
     return {"reasoner": {"parse_rate": (said.parsed or 0) / len(frame), **overall}, "reasoner_types": per_type}
 
 
-def severity_points(reasoner: Reasoner, frame: pd.DataFrame) -> pd.DataFrame:
-    """True and read severity of every present type of every pair: the plot of calibration."""
-    rows = []
-    for start in range(0, len(frame), READ_AT_ONCE):
-        piece = frame.iloc[start : start + READ_AT_ONCE]
-        expected = reasoner.score_severities([storage.decode_image(data) for data in piece["degraded"]])
-        for truth, read in zip(piece["severities"], expected.tolist(), strict=True):
-            rows += [
-                {"type": kind, "true": round(float(t), 2), "read": round(r, 2)}
-                for kind, t, r in zip(TYPES, truth, read, strict=True)
-                if t >= 1
-            ]
-    return pd.DataFrame(rows)
+def with_answers(table: pd.DataFrame, frame: pd.DataFrame, said: Answers) -> pd.DataFrame:
+    """The restoration table with what every figure of the reasoner rests on, a list of seven (order of TYPES) each:
+    `truth` (severity, 0 where absent), `presence` (probability), `severity` (read, where present) and `found`."""
+    lists = {"truth": answers.severities(frame), "presence": said.presence, "severity": said.severity}
+    columns = {name: list(values.astype(float)) for name, values in lists.items()}
+    return table.assign(photo_id=frame["photo_id"].to_numpy(), **columns, found=list(said.found))
 
 
 def evaluate_folders(models: inference.Models, found: list[tuple[str, np.ndarray, np.ndarray]]) -> Iterator[dict]:
