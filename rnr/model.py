@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 from components import storage
 from components.diagnosis import Diagnosis
 from components.inference import Models, Restored
-from components.photos.decode import Photo, PhotoError, decode, encode
+from components.photos.decode import Photo, PhotoError, decode
+from components.photos.encode import encode
 
 # a file, a picture of Pillow's (taken as sRGB), or pixels (H, W, 3) uint8 or uint16 in sRGB
 Picture: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray

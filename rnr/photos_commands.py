@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import rnr
 from components import storage, tracking
 from components.diagnosis import TYPES, Diagnosis
-from components.photos.decode import Photo, PhotoError, decode, encode, find_photos
+from components.photos.decode import Photo, PhotoError, decode, find_photos
+from components.photos.encode import encode
 from rnr import console
 
 if TYPE_CHECKING:

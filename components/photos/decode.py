@@ -1,11 +1,10 @@
-"""Photos in and out: any common file as upright sRGB, and back into a file of the same format.
+"""Photos in: any common file as upright sRGB.
 
-    from components.photos.decode import decode, encode
+    from components.photos.decode import decode
     photo = decode("holiday/fog.jpg")
-    encode("out/fog.jpg", photo.pixels, like=photo)
 
-Pixels are 8 bits per channel. Whoever asks for it (`deep=True`) gets the 16 bits of a 16-bit PNG or TIFF, and what has
-16 bits is written with 16. Beside its pixels a photo takes no more memory than Pillow needs for it.
+Pixels are 8 bits per channel. Whoever asks for it (`deep=True`) gets the 16 bits of a 16-bit PNG or TIFF. Beside its
+pixels a photo takes no more memory than Pillow needs for it.
 """
 
 from __future__ import annotations
@@ -18,22 +17,16 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from components import storage
 from components.photos import colour, deep
 from components.photos.orientation import canvas
 
 # Only plain picture formats: Pillow can open others (EPS starts Ghostscript), which no stranger's file should reach.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
-JPEG_QUALITY = 95
-WEBP_QUALITY = 95
-# an optimised JPEG is some percent smaller, and all its coefficients wait in memory: 6 bytes a pixel
-OPTIMISED_PIXELS = 30_000_000
 # More is no description of a photo. A JPEG holds no larger EXIF block (one segment); printers' tables reach 3 MB
 MOST_EXIF_BYTES = 65_533 - len(b"Exif\0\0")
 MOST_PROFILE_BYTES = 8_000_000
@@ -267,60 +260,6 @@ def _eight_bits(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     alpha = np.asarray(image.getchannel("A"))
     colour = image.convert("L" if image.mode == "LA" else "RGB")
     return colour, alpha
-
-
-def encode(path: str | Path, pixels: np.ndarray, like: Photo) -> None:
-    """Write (H, W, 3) `pixels` as a file of `like`'s format, whole or not at all; uint16 as 16 bits (PNG, TIFF).
-
-    Kept: EXIF (orientation 1) and, for PNG, WebP and TIFF, alpha where the size is the same. A file that came
-    with a colour profile gets an sRGB profile, or its own where the pixels are in its colours. JPEG is written at
-    quality 95 without colour subsampling, GIF with 256 colours. Raises PhotoError when the file cannot be written.
-    """
-    try:
-        with storage.whole_file(path) as part, part.open("wb") as file:
-            _write(file, pixels, like)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise PhotoError(f"{path}: cannot be written: {reason}") from error
-
-
-def encoded(pixels: np.ndarray, like: Photo) -> bytes:
-    """The bytes of the file that `encode` would write. Raises PhotoError."""
-    file = io.BytesIO()
-    try:
-        _write(file, pixels, like)
-    except (OSError, ValueError) as error:
-        raise PhotoError(f"the photo: cannot be written: {' '.join(str(error).split())}") from error
-    return file.getvalue()
-
-
-def _write(file: IO[bytes], pixels: np.ndarray, like: Photo) -> None:
-    alpha = like.alpha
-    if alpha is not None and (alpha.shape != pixels.shape[:2] or like.format not in ("PNG", "WEBP", "TIFF")):
-        alpha = None
-    icc = None if like.icc is None else like.icc if like.own_colours else colour.srgb_profile()
-    if pixels.dtype == np.uint16:
-        if like.format not in deep.FORMATS:
-            raise ValueError(f"{like.format} holds 8 bits per channel, not 16")
-        channels = [pixels] if alpha is None else [pixels, alpha]
-        (deep.write_png if like.format == "PNG" else deep.write_tiff)(file, channels, icc, like.exif)
-        return
-    image = Image.fromarray(pixels)
-    if alpha is not None:
-        image.putalpha(Image.fromarray(alpha))
-    small = pixels.shape[0] * pixels.shape[1] <= OPTIMISED_PIXELS
-    by_format: dict[str, dict[str, Any]] = {
-        "JPEG": {"quality": JPEG_QUALITY, "subsampling": 0, "optimize": small},
-        "WEBP": {"quality": WEBP_QUALITY, "method": 4, "exact": True},
-        "TIFF": {"compression": "tiff_lzw"},
-    }
-    options = by_format.get(like.format, {})
-    if like.format in ("JPEG", "PNG", "WEBP", "TIFF"):
-        if like.exif is not None:
-            options["exif"] = like.exif
-        if icc is not None:
-            options["icc_profile"] = icc
-    image.save(file, like.format, **options)
 
 
 def find_photos(inputs: list[str | Path] | list[Path] | list[str]) -> list[Path]:

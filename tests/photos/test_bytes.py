@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.photos.decode import (
-    Photo,
-    PhotoError,
-    TooManyPixelsError,
-    UnknownFormatError,
-    decode,
-    encode,
-    encoded,
-    size,
-)
+from components.photos.decode import Photo, PhotoError, TooManyPixelsError, UnknownFormatError, decode, size
+from components.photos.encode import encode, encoded
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])

@@ -12,7 +12,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from components.photos.colour import srgb_profile
-from components.photos.decode import Photo, PhotoError, decode, encode, find_photos
+from components.photos.decode import Photo, PhotoError, decode, find_photos
+from components.photos.encode import encode
 
 ROTATED_90 = 6  # EXIF: the camera was held upright, the top of the scene is at the right of the stored picture
 

@@ -15,7 +15,8 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from components.photos.colour import srgb_profile
-from components.photos.decode import Photo, PhotoError, decode, encode
+from components.photos.decode import Photo, PhotoError, decode
+from components.photos.encode import encode
 from components.photos.orientation import canvas
 
 HEIGHT, WIDTH = 300, 41  # more than one band of rows

@@ -15,7 +15,8 @@ from PIL import ExifTags, Image
 
 from components.diagnosis import Diagnosis
 from components.inference import Models, Seen
-from components.photos.decode import Photo, decode, encode
+from components.photos.decode import Photo, decode
+from components.photos.encode import encode
 from components.reasoner.reader import Reasoner
 from rnr.app import command, picture, words
 from rnr.app.album import Album

@@ -23,7 +23,8 @@ import pytest
 from PIL import ExifTags, Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from components.photos.decode import Photo, decode, encode
+from components.photos.decode import Photo, decode
+from components.photos.encode import encode
 from tests.tiny import REPOSITORY, environment
 
 REQUIRED = "RNR_BROWSER_REQUIRED"

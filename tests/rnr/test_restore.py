@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from components.photos.decode import Photo, decode, encode
+from components.photos.decode import Photo, decode
+from components.photos.encode import encode
 from tests.rnr.conftest import BRIGHTER, CLEAN, CURSED, UNSURE, run
 
 

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 from components.photos import archives, sources
-from components.photos.decode import MOST_EXIF_BYTES, PhotoError, decode, encode
+from components.photos.decode import MOST_EXIF_BYTES, PhotoError, decode
+from components.photos.encode import encode
 from tests.rnr.conftest import models, photo, place, run  # noqa: F401  (fixtures)
 
 SECONDS = 20.0  # for one file, on a busy machine; what these files aim at is minutes or the whole memory

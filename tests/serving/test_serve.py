@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from components.photos.decode import Photo, decode, encoded
+from components.photos.decode import Photo, decode
+from components.photos.encode import encoded
 from components.serving.api.limits import MIB
 from tests.serving.endpoint import Served, photo, serving
 from tests.tiny import REPOSITORY

@@ -11,7 +11,8 @@ import numpy as np
 
 from components.diagnosis import TYPES, Diagnosis
 from components.inference import eight_bits
-from components.photos.decode import decode, encoded
+from components.photos.decode import decode
+from components.photos.encode import encoded
 from components.serving.api import schema
 from components.serving.api.upload import Upload
 from components.serving.following import Live
