@@ -108,14 +108,9 @@ def terminable() -> Iterator[None]:
 
 
 def run_stages(
-    stages: list[Stage],
-    changed: dict[str, str],
-    parent: str,
-    children: Children,
-    config: FlowParams,
-    shared: bool = False,
+    stages: list[Stage], changed: dict[str, str], parent: str, children: Children, config: FlowParams
 ) -> list[StageResult]:
-    """Every stage as a task, each after those it needs, up to `parallelism` at once. `shared`: there is a remote.
+    """Every stage as a task, each after those it needs, up to `parallelism` at once.
 
     When one fails, what needs it is left out, the rest goes on, and then StageFailed of the first is raised.
     """
@@ -134,7 +129,7 @@ def run_stages(
             if len(running) >= config.parallelism:
                 break
             same = stage.name not in changed and all(results[name].outcome == "skipped" for name in stage.deps)
-            future = attempt.submit(stage, parent, children, threads, same, shared)
+            future = attempt.submit(stage, parent, children, threads, same)
             running[stage.name] = future
             waiting.remove(stage)
             future.add_done_callback(partial(note_end, ended, stage.name))
@@ -203,7 +198,7 @@ def retrain(parallelism: int | None = None, warm_start: bool = False) -> Summary
             parent = parent_run.start_parent("retrain")
             if warm_start:
                 changed = prepare.start_warm(stages, changed, parent)
-            done = run_stages(stages, changed, parent, children, config, shared)
+            done = run_stages(stages, changed, parent, children, config)
             if any(stage.outcome != "skipped" for stage in done):
                 parent_run.keep(parent, [*STATE, *warm.pointers()])
             made = register_challenger(parent, {stage.name: stage.run_id for stage in done})

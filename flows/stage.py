@@ -146,15 +146,9 @@ def run_dvc(
     return lines
 
 
-def repro(
-    stage: str, children: Children, environment: dict[str, str], say: Callable[[str], None], pull: bool = False
-) -> list[str]:
-    """Run `dvc repro` on this one stage. `pull`: results that the remote has need not be computed.
-
-    Returns the lines; raises StageFailed.
-    """
-    words = ["repro", *(["--pull"] if pull else []), "--single-item", stage]
-    return run_dvc(words, children, environment, say, f"stage {stage}")
+def repro(stage: str, children: Children, environment: dict[str, str], say: Callable[[str], None]) -> list[str]:
+    """Run `dvc repro` on this one stage. Returns the lines; raises StageFailed."""
+    return run_dvc(["repro", "--single-item", stage], children, environment, say, f"stage {stage}")
 
 
 def last_words(lines: list[str]) -> str:
@@ -196,12 +190,10 @@ def publish_metrics(stage: Stage) -> None:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="{stage.name}")
-def run_stage(
-    stage: Stage, parent: str, children: Children, threads: int, unchanged: bool, pull: bool = False
-) -> StageResult:
+def run_stage(stage: Stage, parent: str, children: Children, threads: int, unchanged: bool) -> StageResult:
     """Bring one stage up to date. `unchanged`: DVC said so at the start and nothing ran upstream since.
 
-    `pull`: there is a remote that may have the result. Raises StageFailed.
+    Raises StageFailed.
     """
     logger = get_run_logger()
     if unchanged:
@@ -213,7 +205,7 @@ def run_stage(
     run_id: str | None = parent_run.start_child(parent, stage.name)
     assert run_id is not None
     try:
-        lines = repro(stage.name, children, stage_environment(run_id, threads), logger.info, pull)
+        lines = repro(stage.name, children, stage_environment(run_id, threads), logger.info)
     except BaseException as error:
         parent_run.end(run_id, "FAILED" if type(error) is StageFailed else "KILLED")
         raise

@@ -53,15 +53,6 @@ def test_what_one_clone_computed_another_fetches(
     assert set(outcomes(retrain.run()).values()) == {"skipped"}
     assert Path("joined.txt").exists() and not list(Path().glob("ran-*"))
 
-    # something that a third party computed and did not commit comes from the run cache of the remote
-    monkeypatch.chdir(toy)
-    Path("data.txt").write_text("other\n", encoding="utf-8")
-    assert set(outcomes(retrain.run()).values()) == {"executed"}
-    monkeypatch.chdir(other)
-    Path("data.txt").write_text("other\n", encoding="utf-8")
-    dvc("fetch", "-q", "--run-cache")
-    assert set(outcomes(retrain.run()).values()) == {"restored"}
-
     # the remote goes away: the run says so, and the next one sends
     Path("data.txt").write_text("third\n", encoding="utf-8")
     monkeypatch.setattr(retrain.prepare, "send_results", gone)
