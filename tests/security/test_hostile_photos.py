@@ -218,8 +218,8 @@ def test_an_archive_writes_nothing_by_its_own_names(tmp_path: Path) -> None:
 
 
 def test_a_pixel_bomb_in_a_served_model_is_an_error_of_one_line() -> None:
-    from components.serving.pyfunc_model import decode_photo
+    from components.serving.pyfunc_model import photo_bytes
 
     with pytest.raises(PhotoError, match="over the limit") as caught:
-        decode_photo(HOSTILE["pixels.png"][0])
+        decode(photo_bytes(HOSTILE["pixels.png"][0]))
     assert "\n" not in str(caught.value)
