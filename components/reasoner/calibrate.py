@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from components.diagnosis import TYPES
-from components.reasoner.reader import Reasoner
+from components.reasoner.reader import Reasoner, counted
 
 # share of clean validation pictures that must be left alone: above the 95% that are promised of other photos, since
 # a share just reached on the photos that chose the thresholds is missed on half of all others
@@ -17,35 +17,20 @@ GRID = torch.arange(0.3, 0.985, 0.01)
 def calibrate(reasoner: Reasoner, images, diagnoses, cleans) -> tuple[dict, dict[str, float]]:
     """Presence thresholds per type, and the scores of that choice.
 
-    `images` with their true `diagnoses`, and `cleans`: validation pictures with nothing wrong. A type that reaches
-    its `threshold` shows that the photo is degraded; in a photo that is, `beside` is enough for the others: what a
-    good photo would make suspicious of is likely where something is wrong already.
+    `images` with their true `diagnoses`, and `cleans`: validation pictures with nothing wrong. What reaches its
+    threshold shows that a photo is degraded; see `reader.counted` for what else then counts.
     """
     presence, _ = reasoner.severities(reasoner.read(images))
     alarms, _ = reasoner.severities(reasoner.read(cleans))
     truth = torch.tensor([d.severities() for d in diagnoses]) >= 1
     scores = torch.stack([f1(presence[:, k : k + 1] >= GRID, truth[:, k : k + 1]) for k in range(len(TYPES))])
     places = choose(scores, alarms)
-    degraded = (presence >= GRID[places]).any(1, keepdim=True)
-    scores = torch.stack(
-        [f1(degraded & (presence[:, k : k + 1] >= GRID), truth[:, k : k + 1]) for k in range(len(TYPES))]
-    )
-    beside = torch.minimum(_best(scores), places)
-    passed = (alarms < GRID[places]).all(1).float().mean()
-    chosen = scores.gather(1, beside[:, None])
-    return {"threshold": _named(places), "beside": _named(beside)}, {
-        "val_macro_f1": float(chosen.mean()),
-        "val_clean_pass_rate": float(passed),
-    }
-
-
-def _named(places: Tensor) -> dict[str, float]:
-    return {kind: round(float(GRID[place]), 4) for kind, place in zip(TYPES, places, strict=True)}
-
-
-def _best(scores: Tensor) -> Tensor:
-    """(7,) places of the highest scores (7, GRID): the lowest of equals, and of rounding's making."""
-    return (scores * 1e6).round().argmax(1)
+    thresholds = GRID[places]
+    found = counted(presence, thresholds)
+    chosen = torch.cat([f1(found[:, k : k + 1], truth[:, k : k + 1]) for k in range(len(TYPES))])
+    passed = (alarms < thresholds).all(1).float().mean()
+    table = {kind: round(float(one), 4) for kind, one in zip(TYPES, thresholds, strict=True)}
+    return {"threshold": table}, {"val_macro_f1": float(chosen.mean()), "val_clean_pass_rate": float(passed)}
 
 
 def f1(said: Tensor, truth: Tensor) -> Tensor:
@@ -61,7 +46,8 @@ def choose(scores: Tensor, alarms: Tensor) -> Tensor:
     more than a missed finding, and types differ in how easily a good photo is taken for them: each step raises the
     threshold that loses least F1 for every clean picture that it saves.
     """
-    places = _best(scores)
+    # the lowest of equals, and of rounding's making
+    places = (scores * 1e6).round().argmax(1)
     while True:
         ringing = alarms >= GRID[places]
         passed = int((~ringing.any(1)).sum())

@@ -31,6 +31,7 @@ from components.reasoner.answer import (
 )
 
 CALIBRATION_FILE = "calibration.json"
+PROBABLE = 0.5
 VIEWS_PER_PASS = 64
 # scene and objects are named only when the reasoner is this sure
 SURE = 0.5
@@ -71,6 +72,12 @@ def _passes(views: list[pictures.Views]) -> Iterator[tuple[slice, pictures.Views
             start, group = start + held, []
 
 
+def counted(presence: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
+    """(B, 7) which of the presences (B, 7) count as findings: in a photo in which one type reaches its threshold (7),
+    all that are more probably there than not. Only good photos need more: there a false alarm costs most."""
+    return (presence >= thresholds).any(1, keepdim=True) & (presence >= thresholds.clamp(max=PROBABLE))
+
+
 class Reasoner:
     """The model, its layout and its calibrated thresholds, loaded from a folder."""
 
@@ -84,9 +91,6 @@ class Reasoner:
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
-        self.beside = torch.tensor(
-            [calibration.get("beside", calibration.get("threshold", {})).get(t, 0.5) for t in TYPES]
-        )
 
     def views(self, images: list[np.ndarray]) -> list[pictures.Views]:
         """What is looked at of each photo (H, W, 3) uint8 of any size."""
@@ -177,9 +181,8 @@ class Reasoner:
         return expected_severities(torch.stack([reading.probabilities[i] for i in self.layout.findings.tolist()], 1))
 
     def present(self, reading: Reading) -> torch.Tensor:
-        """(B, 7) which types count as findings; see `calibrate`."""
-        presence = self.severities(reading)[0]
-        return (presence >= self.thresholds).any(1, keepdim=True) & (presence >= self.beside)
+        """(B, 7) which types count as findings."""
+        return counted(self.severities(reading)[0], self.thresholds)
 
     def diagnoses(self, reading: Reading) -> list[Diagnosis]:
         """The readings in the one language."""
