@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import rnr
 from components import tracking
 from rnr import console
+from rnr.access import is_loopback
 
 if TYPE_CHECKING:
     from components.serving.service import Service
@@ -92,11 +92,3 @@ def token(host: str, variable: str) -> str | None:
             "(`openssl rand -hex 32` makes one), or leave --host at 127.0.0.1"
         )
     return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import ipaddress
 import logging
 import os
 import secrets
@@ -15,6 +14,7 @@ from collections.abc import Callable
 
 from components import tracking
 from rnr import console
+from rnr.access import is_loopback
 from rnr.photos_commands import load_models
 
 TOKEN = "RNR_TOKEN"
@@ -35,16 +35,6 @@ def command(args: argparse.Namespace) -> int:
         models = load_models(args)
         serve(listener, models, login(password) if password else None, address(listener), args.json)
     return console.OK
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def login(password: str) -> Callable[[str, str], bool]:
