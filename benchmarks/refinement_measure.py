@@ -14,9 +14,9 @@ from components.restorer.train import loss_of
 CASES = ("haze", "rain", "snow", "low_light", "blur", "noise", "jpeg", "mixture2", "mixture3")
 
 
-def validation(reasoner: Reasoner, per_case: int = 5, strange: int = 30) -> dict[str, Pictures]:
-    """Validation pairs, and their clean sides degraded twice and by third-party corruptions."""
-    pairs = load_split("val")
+def held_out(reasoner: Reasoner, split: str, per_case: int = 5, strange: int = 30) -> dict[str, Pictures]:
+    """Pairs of a split, and their clean sides degraded twice and by other toolkits' formulae."""
+    pairs = load_split(split)
     known = [i for case in CASES for i in [n for n, c in enumerate(pairs.cases) if c == case][:per_case]]
     sides = pairs.clean[:: max(1, len(pairs.clean) // strange)][:strange]
     twice = [second_order(side, 90_000 + i) for i, side in enumerate(sides)]

@@ -51,7 +51,7 @@ class Other:
         some = self.pictures.only(picked)
         degraded, clean, size = as_batch(some.degraded), some.clean_sides(), config.group_size
         with torch.no_grad():
-            mean = self.mean(some)
+            mean = self.mean(some).detach().clone()
             half = torch.randn((self.draws(len(some)), size // 2, mean.shape[-1]), generator=generator)
             action = mean[:, None] + self.sigma * torch.cat([half, -half], 1)
             painted = self.paint(degraded, some, action).clamp(0, 1)
@@ -183,7 +183,7 @@ def main() -> None:
         pairs = load_split("train")
         quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
         gathered = gather(config, pairs, reasoner, restorer)
-        torch.save((gathered, quality, refinement_measure.validation(reasoner)), cache)
+        torch.save((gathered, quality, refinement_measure.held_out(reasoner, "val")), cache)
         print(f"gathered {len(gathered)} pictures, {time.process_time():.0f} s", flush=True)
     pictures, quality, held_out = torch.load(cache, weights_only=False)
     began = time.process_time()

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from components import params
 from components.annotation.config import AnnotateParams
 from components.refinement.config import RefineParams
 
@@ -60,10 +59,20 @@ class Judge:
         """Raises ParamsError where the parameters name no endpoint or model."""
         from components.annotation.endpoint import check
 
-        asked = params.load("annotate", AnnotateParams).model_dump()
-        asked |= {"teacher": "openai", "endpoint": config.judge_endpoint, "model": config.judge_model}
-        asked |= {"timeout_s": config.judge_timeout_s, "max_retries": 0, "max_tokens": MAX_TOKENS, "temperature": 0.0}
-        self.config = params.parse("annotate", asked, AnnotateParams)
+        self.config = AnnotateParams(
+            teacher="openai",
+            seed=config.seed,
+            endpoint=config.judge_endpoint or "none",
+            model=config.judge_model,
+            concurrency=config.photos_per_step,
+            timeout_s=config.judge_timeout_s,
+            max_retries=0,
+            ask_again=0,
+            max_severity_error=0.0,
+            image_px=IMAGE_PX,
+            max_tokens=MAX_TOKENS,
+            temperature=0.0,
+        )
         check(self.config, *KEYS)
         self.failures = self.asked = 0
 
