@@ -45,16 +45,16 @@ def run_seed(config: RefineParams, out: Path, split: str, per_case: int, strange
         return
     reasoner, supervised = Reasoner("models/reasoner"), network.load("models/restorer")
     held_out = refinement_measure.held_out(reasoner, split, per_case, strange)
-    pictures, quality = None, None
+    gathered, quality = None, None
     for arm in wanted:
         began = time.process_time()
         restorer = network.load("models/restorer")
         if arm != "before":
-            if pictures is None:
+            if gathered is None:
                 pairs = load_split("train")
-                pictures = gather(config, pairs, reasoner, supervised)
+                gathered = gather(config, pairs, reasoner, supervised)
                 quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
-            learner = Learner(config, restorer, supervised, reasoner, pictures, quality, None)
+            learner = Learner(config, restorer, supervised, reasoner, *gathered, quality, None)
             for step in range(config.steps):
                 told = learner.step(step) if arm == "refined" else refinement_measure.supervised_step(learner, step)
                 print(f"seed {config.seed} {arm} {step + 1}/{config.steps}", json.dumps(told), flush=True)

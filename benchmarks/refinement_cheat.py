@@ -66,9 +66,9 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
         pairs = load_split("train")
         quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
         out.mkdir(parents=True, exist_ok=True)
-        torch.save((gather(config, pairs, reasoner, supervised), quality), cache)
-    pictures, quality = torch.load(cache, weights_only=False)[:2]
-    learner, seen = Learner(config, restorer, supervised, reasoner, pictures, quality, None), watched()
+        torch.save((*gather(config, pairs, reasoner, supervised), quality), cache)
+    hard, ordinary, quality = torch.load(cache, weights_only=False)
+    learner, seen = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, None), watched()
     log = [{"step": 0, **look(restorer, reasoner, seen)[0]}]
     for step in range(steps):
         told = learner.step(step)

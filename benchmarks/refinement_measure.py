@@ -7,9 +7,9 @@ import torch
 from components.evaluation.strange import second_order, third_party
 from components.reasoner.reader import Reasoner
 from components.refinement import likeness
+from components.refinement.learner import INNER_STEPS, Learner
 from components.refinement.pictures import Pictures, of_pairs, read
 from components.restorer.data import as_batch, load_split
-from components.restorer.train import loss_of
 
 CASES = ("haze", "rain", "snow", "low_light", "blur", "noise", "jpeg", "mixture2", "mixture3")
 
@@ -51,16 +51,14 @@ def scores(final, reasoner: Reasoner, held_out: dict[str, Pictures]) -> dict:
     return out
 
 
-def supervised_step(learner, number: int) -> dict:
-    """A step of the learner's own pictures and rate under the supervised loss alone."""
+def supervised_step(learner: Learner, number: int) -> dict:
+    """As many updates as a step of refinement makes, with its rate, by the supervised loss alone."""
     config = learner.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-    some = learner.pictures.only(learner.pick(generator))
-    degraded, clean = as_batch(some.degraded), some.clean_sides()
     for values in learner.optimizer.param_groups:
         values["lr"] = config.learning_rate * (1 - number / config.steps)
-    for _ in range(2):
-        loss = loss_of(learner.restorer(degraded, some.conditions, some.embeddings), clean)
+    for _ in range(INNER_STEPS):
+        loss = learner.supervised_loss(generator)
         learner.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learner.restorer.parameters(), 1.0)

@@ -41,11 +41,14 @@ class Learner:
         supervised: network.Restorer,
         reasoner: Reasoner,
         pictures: Pictures,
+        ordinary: Pictures,
         quality: CleanPhotos,
         judge: Judge | None,
     ) -> None:
         self.config, self.restorer, self.supervised = config, restorer, supervised
-        self.reasoner, self.pictures, self.quality, self.judge = reasoner, pictures, quality, judge
+        self.reasoner, self.quality, self.judge = reasoner, quality, judge
+        # groups try the hard pictures; the supervised loss is that of all kinds, so that these do not set the tone
+        self.pictures, self.ordinary = pictures, ordinary
         self.optimizer = torch.optim.Adam(conditioning(restorer), lr=config.learning_rate)
         self.tether = group.Tether(config.kl_weight, config.kl_target)
         self.labelled = [i for i, clean in enumerate(pictures.clean) if clean is not None]
@@ -94,8 +97,8 @@ class Learner:
             apart = group.divergence(now, supervised, group.spread_of(members, old))
             loss = group.regression(now, old, members, advantage, config.trust).mean()
             loss = loss + self.tether.weight * (strictness * apart).mean()
-            if config.weight_supervised and known.any():
-                loss = loss + config.weight_supervised * loss_of(now[known], clean[known])
+            if config.weight_supervised:
+                loss = loss + config.weight_supervised * self.supervised_loss(generator)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
@@ -111,6 +114,12 @@ class Learner:
             "kl": kl,
             "kl_weight": self.tether.weight,
         }
+
+    def supervised_loss(self, generator: torch.Generator) -> torch.Tensor:
+        """The training's own loss on as many ordinary pictures as a step has photos, drawn anew."""
+        order = torch.randperm(len(self.ordinary), generator=generator)[: self.config.photos_per_step]
+        some = self.ordinary.only(order.tolist())
+        return loss_of(self.restorer(as_batch(some.degraded), some.conditions, some.embeddings), some.clean_sides())
 
     @torch.no_grad()
     def try_out(

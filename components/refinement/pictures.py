@@ -1,6 +1,6 @@
 """The pictures that refinement learns from: hard pairs, clean sides degraded anew, and photos without a clean side.
 
-A third of the stored pairs' reward lies where training has been for long. So a share of the pictures is degraded
+The stored pairs are what training has seen for long. So a share of the pictures is degraded
 anew, as neither the training's mixture nor the evaluation does it: chains of steps in any order, a type twice if
 chance wills, and single protocols of others. All of them stand under the reasoner's own words, as a user's photo does.
 """
@@ -161,41 +161,53 @@ def restore(restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
     return torch.cat(rows).clamp(0, 1)
 
 
-def hardest(pictures: Pictures, psnr: torch.Tensor, share: float) -> list[int]:
-    """Indices of the worst `share` of each case by PSNR (N,), at least one of each.
+def hardest(pictures: Pictures, left: torch.Tensor, share: float) -> list[int]:
+    """Indices of the `share` of each case in which most severity is left (N,), at least one of each.
 
-    Ranked within their case: over all of them the hardest are the deepest mixtures alone, and what is learnt there,
-    to act harder, harms photos that are damaged a little.
+    Ranked within their case: over all of them the hardest are the deepest mixtures alone. Ranked by what the reasoner
+    still sees, not by the error towards the clean side: the worst errors are those of pictures that could as well have
+    been brighter or darker, and whoever learns from them alone learns to err to the other side.
     """
     chosen = []
     for case in sorted(set(pictures.cases)):
         own = [i for i, name in enumerate(pictures.cases) if name == case]
-        own.sort(key=lambda i: float(psnr[i]))
+        own.sort(key=lambda i: -float(left[i]))
         chosen += own[: max(1, round(share * len(own)))]
     return sorted(chosen)
 
 
-def gather(config: RefineParams, pairs: Pairs, reasoner: Reasoner, supervised: network.Restorer) -> Pictures:
-    """The hard pictures of a training, those without a clean side last."""
-    from components.refinement.likeness import psnr_db
+def gather(
+    config: RefineParams, pairs: Pairs, reasoner: Reasoner, supervised: network.Restorer
+) -> tuple[Pictures, Pictures]:
+    """The hard pictures of a training, those without a clean side last; and all candidates that have one.
 
+    Raises ValueError when the reasoner finds nothing to restore.
+    """
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(pairs.ids), generator=generator).tolist()
     new = round(config.anew_share * config.candidates)
     stored = [i for i in order if pairs.cases[i] != "clean"][: config.candidates - new]
-    pictures = of_pairs(pairs, stored).found()
+    ordinary = of_pairs(pairs, stored).found()
     if new:
         # the clean sides of pairs that are not among the stored ones, as far as there are enough
         sides = [pairs.clean[i] for i in (order[::-1] * (1 + new // len(order)))[:new]]
-        pictures = pictures.joined(anew(reasoner, sides, config.seed).found())
-    if not len(pictures):
+        ordinary = ordinary.joined(anew(reasoner, sides, config.seed).found())
+    if not len(ordinary):
         raise ValueError("the reasoner finds nothing in any of the candidates; train it first")
-    quality = psnr_db(restore(supervised, pictures), pictures.clean_sides())
-    pictures = pictures.only(hardest(pictures, quality, config.hard_share))
+    hard = ordinary.only(hardest(ordinary, severity_left(reasoner, supervised, ordinary), config.hard_share))
     if config.photos:
         size, count = pairs.clean[0].shape[0], max(1, round(config.hard_share * config.candidates))
         found = from_folder(reasoner, config.photos, size, count, config.seed).found()
         if not len(found):
             raise ValueError(f"refine.photos: the reasoner finds nothing to restore in {config.photos}")
-        pictures = pictures.joined(found)
-    return pictures
+        hard = hard.joined(found)
+    return hard, ordinary
+
+
+def severity_left(reasoner: Reasoner, restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
+    """(N,) summed expected severity that the reasoner still sees in the restored pictures."""
+    rows = []
+    for start in range(0, len(pictures), READ_AT_ONCE):
+        some = pictures.only(list(range(start, min(start + READ_AT_ONCE, len(pictures)))))
+        rows.append(reasoner.score_severities(restore(restorer, some)).sum(1))
+    return torch.cat(rows)

@@ -72,11 +72,11 @@ class Watch:
 def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reasoner) -> network.Restorer:
     """The refined restorer, trained from the last checkpoint in `folder` or from the supervised one."""
     restorer, supervised = network.load(RESTORER), network.load(RESTORER)
-    pictures = gather(config, pairs, reasoner, supervised)
-    print(f"refine: {len(pictures)} hard pictures of {config.candidates} candidates", flush=True)
+    hard, ordinary = gather(config, pairs, reasoner, supervised)
+    print(f"refine: {len(hard)} hard pictures of {len(ordinary)} with a finding", flush=True)
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // CLEAN_PHOTOS)])
     judge = Judge(config) if config.weight_judge else None
-    learner = Learner(config, restorer, supervised, reasoner, pictures, quality, judge)
+    learner = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, judge)
     validation = load_split("val")
     found = of_pairs(validation, list(range(1, len(validation.ids), 2))).found()
     every = max(1, len(found) // config.guard_pairs)

@@ -51,7 +51,9 @@ def quality(photos) -> CleanPhotos:
 def learner_of(config, hard, quality, **changed) -> Learner:
     settings = {"steps": 6, "photos_per_step": 3, "group_size": 4, "learning_rate": 0.001, **changed}
     restorers = small_restorer(WIDTH), small_restorer(WIDTH)
-    return Learner(config.model_copy(update=settings), *restorers, Brightness(), hard, quality, None)
+    labelled = hard.only([i for i, clean in enumerate(hard.clean) if clean is not None])
+    ordinary = labelled if len(labelled) else hard
+    return Learner(config.model_copy(update=settings), *restorers, Brightness(), hard, ordinary, quality, None)
 
 
 def test_golden_steps(config, hard, quality):
@@ -108,7 +110,7 @@ def test_the_reward_is_learnt_and_the_tether_holds(config, hard, quality):
     for step in range(4):
         free.step(step)
         tied.step(step)
-    assert brightness(free, hard) > start + 0.0002
+    assert brightness(free, hard) > start + 0.0005
     assert abs(brightness(tied, hard) - start) < 0.5 * (brightness(free, hard) - start)
 
 
@@ -124,7 +126,7 @@ def test_photos_without_a_clean_side_join_and_are_held_tighter(config, hard, qua
     ends = []
     for times in (1.0, 50.0):
         one = learner_of(config, hard.only([4, 5]), quality, photos_share=1.0, kl_unlabelled=times, kl_weight=1.0)
-        for step in range(5):
+        for step in range(3):
             told = one.step(step)
         ends.append(told["kl"])
     assert ends[1] < ends[0]
