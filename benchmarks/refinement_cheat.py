@@ -30,7 +30,10 @@ from components.restorer.data import load_split
 
 OFF = {"kl_weight": 0.0, "weight_fidelity": 0.0, "weight_supervised": 0.0, "weight_quality": 0.0}
 CASES = ("noise", "blur", "jpeg", "haze", "rain", "mixture2", "snow", "low_light")
-CURVES = (("left", "severity left"), ("psnr", "PSNR, dB"), ("vif", "VIF"), ("edges", "edges of the clean side"))
+CURVES = (("left", "severity left"), ("psnr", "PSNR, dB"), ("ssim", "SSIM"), ("peaks", "spectral peaks"))
+SIDES = ("degraded", "supervised", "guards off", "guards on", "clean")
+# what is shown of which case: left and top of a square, in px
+CROPS, CROP, LARGER = (("jpeg", 90, 60), ("noise", 20, 20), ("mixture2", 40, 40)), 72, 3
 COLOURS = {"off": (200, 40, 40), "on": (30, 110, 50)}
 
 
@@ -82,17 +85,24 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
 
 
 def show(out: Path, target: Path) -> None:
-    """A sheet of crops (degraded, supervised, guards off, guards on, clean) and the curves."""
+    """A sheet of enlarged crops (degraded, supervised, guards off, guards on, clean) and the curves."""
     pictures = watched()
     supervised = (restore(network.load("models/restorer"), pictures) * 255).round().to(torch.uint8)
     off, on = (torch.load(out / f"{name}.pt") for name in ("off", "on"))
-    rows = []
-    for i, clean in enumerate(pictures.clean):
-        sides = [torch.from_numpy(p.copy()).permute(2, 0, 1) for p in (pictures.degraded[i], clean)]
-        row = [sides[0], supervised[i], off[i], on[i], sides[1]]
-        rows.append(torch.cat(row, 2).permute(1, 2, 0).numpy())
+    side, gap, head = CROP * LARGER, 4, 16
+    sheet = Image.new("RGB", (len(SIDES) * (side + gap), len(CROPS) * (side + gap) + head), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, name in enumerate(SIDES):
+        draw.text((column * (side + gap) + 4, 2), name, fill="black")
+    for row, (case, left, top) in enumerate(CROPS):
+        i = CASES.index(case)
+        restored = [pixels[i].permute(1, 2, 0).numpy() for pixels in (supervised, off, on)]
+        for column, pixels in enumerate((pictures.degraded[i], *restored, pictures.clean[i])):
+            crop = Image.fromarray(np.ascontiguousarray(pixels[top : top + CROP, left : left + CROP]))
+            place = column * (side + gap), head + row * (side + gap)
+            sheet.paste(crop.resize((side, side), Image.Resampling.NEAREST), place)
     target.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(rows)).save(target / "pictures.jpg", quality=88)
+    sheet.save(target / "pictures.jpg", quality=90)
     curves(out).save(target / "curves.png", optimize=True)
 
 

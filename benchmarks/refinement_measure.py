@@ -7,7 +7,7 @@ import torch
 from components.evaluation.strange import second_order, third_party
 from components.reasoner.reader import Reasoner
 from components.refinement import likeness
-from components.refinement.learner import INNER_STEPS, Learner
+from components.refinement.learner import INNER_STEPS, Learner, learning_rate
 from components.refinement.pictures import Pictures, of_pairs, read
 from components.restorer.data import as_batch, load_split
 
@@ -56,7 +56,7 @@ def supervised_step(learner: Learner, number: int) -> dict:
     config = learner.config
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
     for values in learner.optimizer.param_groups:
-        values["lr"] = config.learning_rate * (1 - number / config.steps)
+        values["lr"] = learning_rate(number, config)
     for _ in range(INNER_STEPS):
         loss = learner.supervised_loss(generator)
         learner.optimizer.zero_grad(set_to_none=True)

@@ -19,6 +19,13 @@ from components.restorer.train import loss_of
 CONDITIONING = ("condition.", "hear_embedding.", "policy.")
 MODULATION = ".modulation."
 INNER_STEPS = 2
+# Adam's first steps are as long as any other and know the least
+WARMUP_STEPS = 5
+
+
+def learning_rate(number: int, config: RefineParams) -> float:
+    """Linear warm-up, then linear down to nothing."""
+    return config.learning_rate * min(1.0, (number + 1) / WARMUP_STEPS) * (1 - number / config.steps)
 
 
 def conditioning(restorer: network.Restorer) -> list[torch.nn.Parameter]:
@@ -87,7 +94,7 @@ class Learner:
         with torch.no_grad():
             supervised = self.supervised(degraded, some.conditions, some.embeddings)
         for values in self.optimizer.param_groups:
-            values["lr"] = config.learning_rate * (1 - number / config.steps)
+            values["lr"] = learning_rate(number, config)
         # without a clean side nothing but the tether keeps the picture what it is
         strictness = torch.where(known, 1.0, config.kl_unlabelled)
         old = None
