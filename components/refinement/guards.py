@@ -91,7 +91,7 @@ def psnr_by_case(supervised: torch.Tensor, refined: torch.Tensor, cases: list[st
 
 def report(supervised: dict[str, torch.Tensor], refined: dict[str, torch.Tensor], cases: list[str]) -> dict[str, float]:
     """`val_<measure>_<restorer>` and `val_psnr_<case>_<restorer>` for the log and metrics/refine.json."""
-    out = {}
+    out: dict[str, float] = {}
     for name, values in (("supervised", supervised), ("refined", refined)):
         out |= {f"val_{measure}_{name}": float(column.mean()) for measure, column in values.items()}
     for case, (before, after) in psnr_by_case(supervised["psnr"], refined["psnr"], cases).items():

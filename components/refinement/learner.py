@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 
-from components.reasoner.reader import Reasoner
 from components.refinement import group
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
@@ -38,6 +39,14 @@ def conditioning(restorer: network.Restorer) -> list[torch.nn.Parameter]:
     return chosen
 
 
+class Scores(Protocol):
+    """All that the reward asks of the reasoner."""
+
+    def score_severities(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 7) expected severities 0..100 of pictures (B, 3, H, W) in [0, 1]."""
+        ...
+
+
 class Learner:
     """The restorer in training, the supervised one it is tethered to, and what judges its tries."""
 
@@ -46,7 +55,7 @@ class Learner:
         config: RefineParams,
         restorer: network.Restorer,
         supervised: network.Restorer,
-        reasoner: Reasoner,
+        reasoner: Scores,
         pictures: Pictures,
         ordinary: Pictures,
         quality: CleanPhotos,

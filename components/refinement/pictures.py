@@ -30,6 +30,8 @@ CHAIN_TYPES, CHAIN_STEPS, CHAIN_LEVELS = ("blur", "noise", "jpeg", "low_light", 
 PROTOCOLS: tuple[presets.Preset, ...] = ("cdd11", "miori")
 CHAINS = 0.6  # share of chains among what is degraded anew
 READ_AT_ONCE = 16
+# share of an unlabelled photo's regions that are cut at native size; the others are shrunk views
+NATIVE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def from_folder(reasoner: Reasoner, folder: str | Path, size: int, count: int, s
     generator = torch.Generator().manual_seed(seed)
     for number in range(count):
         pixels = photos[number % len(photos)]
-        regions.append(np.ascontiguousarray(cut(pixels, draw_box(*pixels.shape[:2], size, 0.5, generator), size)))
+        height, width = pixels.shape[:2]
+        region = cut(pixels, draw_box(height, width, size, NATIVE_SHARE, generator), size)
+        regions.append(np.ascontiguousarray(region))
     return read(reasoner, ["photo"] * count, regions, [None] * count)
 
 

@@ -22,11 +22,13 @@ def small_restorer(embedding: int) -> network.Restorer:
     """Random weights that do something to a picture, the same for the same seed."""
     torch.manual_seed(5)
     restorer = network.Restorer(network.Shape((16, 16, 16), (1, 1, 1), embedding))
-    for layer in (restorer.affine, restorer.residual, restorer.decode1[0].modulation):
-        torch.nn.init.normal_(layer.weight, std=0.01)
-    # it brightens: each colour gains a fifth of itself
     with torch.no_grad():
-        restorer.affine.bias[[0, 4, 8]] = 0.2
+        for name, weight in restorer.named_parameters():
+            if name in ("affine.weight", "residual.weight", "decode1.0.modulation.weight"):
+                weight.normal_(std=0.01)
+            # it brightens: each colour gains a fifth of itself
+            if name == "affine.bias":
+                weight[[0, 4, 8]] = 0.2
     return restorer.eval().to(memory_format=torch.channels_last)
 
 

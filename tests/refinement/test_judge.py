@@ -26,7 +26,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, plan: Callable[[int], str]) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.plan, self.asked, self.bodies, self.lock = plan, 0, [], threading.Lock()
+        self.plan, self.asked, self.lock = plan, 0, threading.Lock()
+        self.bodies: list[dict] = []
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     @property

@@ -13,8 +13,9 @@ from components.restorer.data import as_batch
 
 def tried(before: float, after: float, error: float = 0.0, known: bool = True, preferred: float = 0.0) -> Tried:
     clean = torch.full((1, 3, 8, 8), 0.5)
-    severities = (torch.full((1, 7), value) for value in (before, after))
-    return Tried(*severities, clean + error, clean, torch.tensor([known]), torch.ones(1), torch.tensor([preferred]))
+    first, second = (torch.full((1, 7), value) for value in (before, after))
+    judged = torch.tensor([preferred])
+    return Tried(first, second, clean + error, clean, torch.tensor([known]), torch.ones(1), judged)
 
 
 def test_a_severity_that_rises_costs_double(config):
