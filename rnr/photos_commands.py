@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 SIDECAR_SUFFIX = ".diagnosis.json"
 MEASURES = ("psnr_degraded", "psnr_restored", "ssim_degraded", "ssim_restored")
+# of the restorer from before refinement, where both are at hand
+UNREFINED = ("psnr_unrefined", "ssim_unrefined")
+SUPERVISED, REFINED = Path("models/restorer"), Path("models/restorer-refined")
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,13 @@ def evaluate(args: argparse.Namespace) -> int:
     models = load_models(args)
     from components.evaluation.measure import evaluate_folders
 
+    unrefined = before_refinement(models)
+    measures = (*MEASURES, *(UNREFINED if unrefined else ()))
     rows = []
     for name, degraded_path, clean_path in console.progress(pairs, len(pairs), "evaluating"):
         try:
             found = [(name, decode(degraded_path).pixels, decode(clean_path).pixels)]
-            row = next(iter(evaluate_folders(models, found)))
+            row = next(iter(evaluate_folders(models, found, unrefined)))
         except Exception as error:  # one bad photo must not cost the others; it is named
             row = {"name": name, "error": _failure(degraded_path, error).removeprefix("rnr: ")}
         if "error" in row:
@@ -216,12 +221,30 @@ def evaluate(args: argparse.Namespace) -> int:
             failed += 1
         else:
             rows.append(row)
-    means = {m: sum(row[m] for row in rows) / len(rows) for m in MEASURES} if rows else {}
+    means = {m: sum(row[m] for row in rows) / len(rows) for m in measures} if rows else {}
     if args.json:
         console.put_json({"photos": rows, "mean": means, "failed": failed})
     elif rows:
         put_evaluation(rows, means)
     return console.SOME_FAILED if failed else console.OK
+
+
+def before_refinement(models: Models) -> Models | None:
+    """The same reasoner with the restorer from before refinement, where the restorer in use is the one that the
+    pipeline in this folder refined; else None."""
+    if not (SUPERVISED.is_dir() and REFINED.is_dir()):
+        return None
+    from components.inference import Models as Pair
+    from components.restorer import network
+
+    try:
+        refined, supervised = network.load(REFINED).state_dict(), network.load(SUPERVISED, models.device)
+    except network.RestorerError:
+        return None
+    own = models.restorer.state_dict() if models.restorer else {}
+    if own.keys() != refined.keys() or any(not value.cpu().equal(refined[name]) for name, value in own.items()):
+        return None
+    return Pair(models.reasoner, supervised, models.device)
 
 
 def match_names(clean: Path, degraded: Path) -> tuple[list[tuple[str, Path, Path]], int]:
@@ -247,14 +270,15 @@ def match_names(clean: Path, degraded: Path) -> tuple[list[tuple[str, Path, Path
 
 
 def put_evaluation(rows: list[dict], means: dict[str, float]) -> None:
-    """One line a photo and the mean over all."""
-    table = [
-        (row["name"], *(row[m] for m in MEASURES), _levels(row["severities_before"]), _levels(row["severities_after"]))
-        for row in rows
-    ]
-    table.append((f"mean of {len(rows)}", *(means[m] for m in MEASURES), "", ""))
-    heads = ("PSNR degraded", "PSNR restored", "SSIM degraded", "SSIM restored", "severities before", "after")
-    console.put_table(("photo", *heads), table)
+    """One line a photo and the mean over all; with the restorer from before refinement beside the refined one."""
+    columns = {"psnr_degraded": "PSNR degraded", "psnr_unrefined": "PSNR unrefined", "psnr_restored": "PSNR restored"}
+    columns |= {"ssim_degraded": "SSIM degraded", "ssim_unrefined": "SSIM unrefined", "ssim_restored": "SSIM restored"}
+    told = {"severities_before": "severities before", "severities_unrefined": "unrefined", "severities_after": "after"}
+    columns = {name: head for name, head in columns.items() if name in means}
+    told = {name: head for name, head in told.items() if name in rows[0]}
+    table = [(row["name"], *(row[m] for m in columns), *(_levels(row[s]) for s in told)) for row in rows]
+    table.append((f"mean of {len(rows)}", *(means[m] for m in columns), *("" for _ in told)))
+    console.put_table(("photo", *columns.values(), *told.values()), table)
 
 
 def _as_dict(diagnosis: Diagnosis) -> dict:

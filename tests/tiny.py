@@ -38,7 +38,15 @@ PATCH = {
         "batch_size": 2,
         "save_every": 4,
     },
-    "refine": {"steps": 2, "photos_per_step": 2, "group_size": 2, "save_every": 1},
+    "refine": {
+        "steps": 2,
+        "photos_per_step": 2,
+        "group_size": 2,
+        "candidates": 12,
+        "guard_every": 1,
+        "guard_pairs": 2,
+        "save_every": 1,
+    },
     "evaluate": {"ood_pairs": 2, "gallery_pairs": 1},
 }
 

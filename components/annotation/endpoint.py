@@ -69,25 +69,25 @@ class Key:
         return text
 
 
-def check(config: AnnotateParams) -> None:
+def check(config: AnnotateParams, address_key: str = "annotate.endpoint", model_key: str = "annotate.model") -> None:
     """Raises ParamsError where the parameters cannot name an endpoint. An address with a secret is not repeated."""
     address = urllib.parse.urlsplit(config.endpoint)
     if address.scheme not in ("http", "https") or not address.hostname:
-        raise ParamsError("annotate.endpoint: write the base URL, such as http://127.0.0.1:8000/v1")
+        raise ParamsError(f"{address_key}: write the base URL, such as http://127.0.0.1:8000/v1")
     if "@" in config.endpoint or address.query or address.fragment:
-        raise ParamsError(f"annotate.endpoint: no credentials and no query in the URL; set {KEY_VARIABLES[0]} instead")
+        raise ParamsError(f"{address_key}: no credentials and no query in the URL; set {KEY_VARIABLES[0]} instead")
     if not config.model:
-        raise ParamsError("annotate.model: name the model that the endpoint serves")
+        raise ParamsError(f"{model_key}: name the model that the endpoint serves")
 
 
 class Endpoint:
     """Asks with `openai.AsyncOpenAI`, whose retries have jitter and honour Retry-After. Use as an async context."""
 
-    def __init__(self, config: AnnotateParams, key: Key) -> None:
+    def __init__(self, config: AnnotateParams, key: Key, response_format: dict = RESPONSE_FORMAT) -> None:
         self._config, self._key = config, key
         self.requests = 0
         self._fields: dict[str, Any] = {
-            "response_format": RESPONSE_FORMAT,
+            "response_format": response_format,
             "temperature": config.temperature,
             "seed": config.seed,
             "max_tokens": config.max_tokens,

@@ -15,31 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from components import inference, params, storage, tracking
-from components.degradations import recipe as recipes
-from components.evaluation import answers, metrics, plots
+from components.evaluation import answers, metrics, plots, strange
 from components.evaluation.config import EvaluateParams
 from components.evaluation.gallery import write_gallery
 from components.evaluation.measure import by_case, reasoner_figures, restoration_table, with_answers
 
 REPORTS, TIMINGS = Path("reports"), Path("work/timings.json")
 REASONER, SUPERVISED, REFINED = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
-# two rounds of blur, noise and compression as in Real-ESRGAN: deeper than any training mixture
-OOD_TYPES = ("blur", "noise", "jpeg", "blur", "noise", "jpeg")
-OOD_LEVELS = (0.05, 0.4)
-
-
-def second_order(clean: np.ndarray, seed: int) -> np.ndarray:
-    """(H, W, 3) uint8 degraded by two rounds of blur, noise and JPEG: out of the training's distribution."""
-    generator = torch.Generator().manual_seed(seed)
-    low, high = OOD_LEVELS
-    steps = []
-    for kind in OOD_TYPES:
-        level = low + (high - low) * float(torch.rand((), generator=generator))
-        steps.append(recipes.make_step(kind, level, generator))
-    return recipes.apply_recipe(clean, steps)
 
 
 def compare_restorers(
@@ -70,8 +54,10 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
     hard = frame[frame["case"] != "clean"].iloc[: config.ood_pairs]
     cleans = [storage.decode_image(data) for data in hard["clean"]]
     known = compare_restorers(supervised, refined, [storage.decode_image(data) for data in hard["degraded"]], cleans)
-    strange = [second_order(clean, config.seed * 1000 + i) for i, clean in enumerate(cleans)]
-    unknown = compare_restorers(supervised, refined, strange, cleans)
+    twice = [strange.second_order(clean, config.seed * 1000 + i) for i, clean in enumerate(cleans)]
+    unknown = compare_restorers(supervised, refined, twice, cleans)
+    others = [strange.third_party(clean, i, config.seed * 2000 + i)[1] for i, clean in enumerate(cleans)]
+    foreign = compare_restorers(supervised, refined, others, cleans)
     accepted = json.loads(Path("metrics/refine.json").read_text(encoding="utf-8"))["accepted"]
     return {
         "severity_left_supervised": known["left_supervised"],
@@ -80,6 +66,12 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
         "psnr_refined": known["psnr_refined"],
         "ood_psnr_supervised": unknown["psnr_supervised"],
         "ood_psnr_refined": unknown["psnr_refined"],
+        "ood_severity_left_supervised": unknown["left_supervised"],
+        "ood_severity_left_refined": unknown["left_refined"],
+        "third_party_psnr_supervised": foreign["psnr_supervised"],
+        "third_party_psnr_refined": foreign["psnr_refined"],
+        "third_party_severity_left_supervised": foreign["left_supervised"],
+        "third_party_severity_left_refined": foreign["left_refined"],
         "accepted": bool(accepted),
     }
 

@@ -90,8 +90,16 @@ def with_answers(table: pd.DataFrame, frame: pd.DataFrame, said: Answers) -> pd.
     return table.assign(photo_id=frame["photo_id"].to_numpy(), **columns, found=list(said.found))
 
 
-def evaluate_folders(models: inference.Models, found: list[tuple[str, np.ndarray, np.ndarray]]) -> Iterator[dict]:
-    """One row a photo for (name, degraded, clean) triples of equal size: scores and severities before and after."""
+def evaluate_folders(
+    models: inference.Models,
+    found: list[tuple[str, np.ndarray, np.ndarray]],
+    unrefined: inference.Models | None = None,
+) -> Iterator[dict]:
+    """One row a photo for (name, degraded, clean) triples of equal size: scores and severities before and after.
+
+    With the models from before refinement also what they make of the photo: `psnr_unrefined`, `ssim_unrefined`,
+    `severities_unrefined`.
+    """
     for name, degraded, clean in found:
         if degraded.shape != clean.shape:
             yield {"name": name, "error": f"sizes differ: {degraded.shape[1]}x{degraded.shape[0]} degraded, "
@@ -106,4 +114,14 @@ def evaluate_folders(models: inference.Models, found: list[tuple[str, np.ndarray
             "kept": result.kept,
             "weakened": result.weakened,
             "strength": result.strength,
+            **({} if unrefined is None else _unrefined(unrefined, degraded, clean)),
         }
+
+
+def _unrefined(models: inference.Models, degraded: np.ndarray, clean: np.ndarray) -> dict:
+    result = models.restore(degraded)
+    return {
+        "psnr_unrefined": metrics.psnr(result.image, clean),
+        "ssim_unrefined": metrics.ssim(result.image, clean),
+        "severities_unrefined": dict(zip(TYPES, result.after.severities(), strict=True)),
+    }

@@ -41,9 +41,17 @@ def table(metrics: dict) -> str:
         f"Refinement: severity left {refined['severity_left_supervised']:.1f} -> "
         f"{refined['severity_left_refined']:.1f}, PSNR {refined['psnr_supervised']:.2f} -> "
         f"{refined['psnr_refined']:.2f} dB, out of distribution {refined['ood_psnr_supervised']:.2f} -> "
-        f"{refined['ood_psnr_refined']:.2f} dB, {'accepted' if refined['accepted'] else 'refused'}.",
+        f"{refined['ood_psnr_refined']:.2f} dB{_foreign(refined)}, {'accepted' if refined['accepted'] else 'refused'}.",
     ]
     return "\n".join(lines)
+
+
+def _foreign(refined: dict) -> str:
+    """Corruptions by other toolkits' formulae; reports of older versions have none."""
+    if "third_party_psnr_refined" not in refined:
+        return ""
+    before, after = refined["third_party_psnr_supervised"], refined["third_party_psnr_refined"]
+    return f", other toolkits' corruptions {before:.2f} -> {after:.2f} dB"
 
 
 def with_scores(text: str, metrics: dict) -> str:

@@ -8,20 +8,45 @@ from components import params
 
 
 class RefineParams(params.Section):
-    """GRPO on the restorer's policy: sizes, weights of the reward, and what acceptance allows."""
+    """Refinement of the restorer: where its pictures come from, how it learns, its reward, and what it must not break.
+
+    A weight of 0 switches a term off. `max_...` are the guards: how much worse the refined restorer may be on
+    validation pictures than the supervised one.
+    """
 
     seed: int = Field(ge=0)
     steps: int = Field(ge=0)
     photos_per_step: int = Field(ge=1)
-    group_size: int = Field(ge=2)
+    group_size: int = Field(ge=2, multiple_of=2)
+    candidates: int = Field(ge=2)
+    anew_share: float = Field(ge=0, lt=1)
     hard_share: float = Field(gt=0, le=1)
-    action_sigma: float = Field(gt=0)
+    photos: str
+    photos_share: float = Field(ge=0, le=1)
+    explore_sigma: float = Field(gt=0)
     learning_rate: float = Field(gt=0)
-    clip_ratio: float = Field(gt=0)
+    trust: float = Field(gt=0, le=1)
     kl_weight: float = Field(ge=0)
+    kl_target: float = Field(gt=0)
+    kl_unlabelled: float = Field(ge=1)
+    weight_supervised: float = Field(ge=0)
     weight_severity: float = Field(ge=0)
     weight_rise: float = Field(ge=0)
     weight_fidelity: float = Field(ge=0)
-    max_val_psnr_loss_db: float = Field(ge=0)
-    max_val_ssim_loss: float = Field(ge=0)
+    weight_quality: float = Field(ge=0)
+    weight_judge: float = Field(ge=0)
+    judge_endpoint: str
+    judge_model: str
+    judge_timeout_s: float = Field(gt=0)
+    guard_every: int = Field(ge=1)
+    guard_pairs: int = Field(ge=1)
+    max_psnr_loss_db: float = Field(ge=0)
+    max_type_psnr_loss_db: float = Field(ge=0)
+    max_ssim_loss: float = Field(ge=0)
+    max_gmsd_rise: float = Field(ge=0)
+    max_vif_loss: float = Field(ge=0)
+    max_scorer_rise: float = Field(ge=0)
+    max_peaks_rise: float = Field(ge=0)
+    max_edge_change: float = Field(ge=0)
+    max_colour_shift: float = Field(ge=0)
     save_every: int = Field(ge=1)

@@ -2,155 +2,165 @@
 
     python -m components.refinement.refine
 
-Refines on the hardest training pairs, then accepts the result only if PSNR and SSIM on validation pairs, which
-the reward never saw, do not fall; otherwise the supervised restorer goes on, unchanged.
+Groups of tries on hard pictures move the restorer towards what the frozen reasoner and the clean side like better
+(group.py, reward.py). Every few steps some validation pairs stand guard: when they lose, training stops and goes back.
+At last the refined restorer must pass measures that no reward saw (guards.py); else the supervised one goes on.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 
 from components import params, storage, tracking
 from components.reasoner.model import ReasonerError
 from components.reasoner.reader import Reasoner
+from components.refinement import guards, likeness
 from components.refinement.config import RefineParams
-from components.refinement.grpo import advantages, log_probability, loss_terms
-from components.refinement.reward import reward_terms
+from components.refinement.judge import Judge
+from components.refinement.learner import Learner
+from components.refinement.pictures import Pictures, anew, gather, of_pairs, restore
+from components.refinement.quality import CleanPhotos
+from components.refinement.scorer import Scorer
 from components.restorer import network
-from components.restorer.data import Pairs, as_batch, load_split
+from components.restorer.data import Pairs, load_split
 
 REASONER, RESTORER, OUT = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
-INNER_STEPS = 2
-# similarity is measured in windows of this many pixels
-SSIM_WINDOW = 8
+# clean training photos whose measurements say what a clean photo is
+CLEAN_PHOTOS = 300
+SHOWN = 4
+# of the validation's clean sides, every so many-th is degraded anew for acceptance
+ANEW_EVERY = 4
 
 
-@torch.inference_mode()
-def restore_pairs(restorer: network.Restorer, pairs: Pairs, chosen: list[int]) -> torch.Tensor:
-    """(N, 3, H, W) restored pairs under the reasoner's own diagnosis."""
-    rows = [
-        restorer(as_batch([pairs.degraded[i]]), pairs.predicted[i : i + 1], pairs.embeddings[i : i + 1]) for i in chosen
-    ]
-    return torch.cat(rows).clamp(0, 1)
+@dataclass
+class Watch:
+    """The early stop: guard pairs, what the supervised restorer makes of them, and the last state that held."""
+
+    pictures: Pictures
+    psnr: float
+    ssim: float
+    good: dict
+    stopped_at: int | None = None
+
+    @staticmethod
+    def over(pictures: Pictures, supervised: network.Restorer, start: dict) -> Watch:
+        restored, clean = restore(supervised, pictures), pictures.clean_sides()
+        psnr, ssim = likeness.psnr_db(restored, clean), likeness.ssim(restored, clean)
+        return Watch(pictures, float(psnr.mean()), float(ssim.mean()), start)
+
+    def look(self, learner: Learner, step: int) -> tuple[dict[str, float], torch.Tensor]:
+        """Guard figures of the restorer after `step` steps, and its pictures. Notes the state, or that it is lost."""
+        restored, clean = restore(learner.restorer, self.pictures), self.pictures.clean_sides()
+        psnr = float(likeness.psnr_db(restored, clean).mean())
+        ssim = float(likeness.ssim(restored, clean).mean())
+        left = float(learner.reasoner.score_severities(restored).sum(1).mean())
+        config = learner.config
+        if psnr >= self.psnr - config.max_psnr_loss_db and ssim >= self.ssim - config.max_ssim_loss:
+            self.good = learner.state_dict()
+        else:
+            self.stopped_at = step
+        return {"guard_psnr": psnr, "guard_ssim": ssim, "guard_severity_left": left}, restored
 
 
-def errors_db(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """(N,) PSNR in dB."""
-    return -10 * (restored - clean).square().flatten(1).mean(1).clamp(min=1e-10).log10()
-
-
-def similarity(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Mean SSIM (Wang et al. 2004) over uniform windows; a, b (N, 3, H, W) in [0, 1]."""
-    pool = torch.nn.functional.avg_pool2d
-    mean_a, mean_b = pool(a, SSIM_WINDOW, 4), pool(b, SSIM_WINDOW, 4)
-    var_a, var_b = pool(a * a, SSIM_WINDOW, 4) - mean_a**2, pool(b * b, SSIM_WINDOW, 4) - mean_b**2
-    covariance = pool(a * b, SSIM_WINDOW, 4) - mean_a * mean_b
-    c1, c2 = 0.01**2, 0.03**2
-    score = (2 * mean_a * mean_b + c1) * (2 * covariance + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
-    return float(score.mean())
-
-
-def hardest(restorer: network.Restorer, pairs: Pairs, share: float) -> list[int]:
-    """Indices of the pairs that the supervised restorer leaves worst among those with a finding, worst first."""
-    findings = [i for i in range(len(pairs.ids)) if float(pairs.predicted[i, : len(network.TYPES)].max()) > 0]
-    clean = as_batch([pairs.clean[i] for i in findings])
-    order = errors_db(restore_pairs(restorer, pairs, findings), clean).argsort(stable=True)
-    return [findings[i] for i in order[: max(1, int(share * len(findings)))].tolist()]
-
-
-def step_once(restorer, reasoner, optimizer, pairs: Pairs, pool: list[int], config: RefineParams, step: int) -> dict:
-    """One GRPO step on `photos_per_step` photos; returns every term for the log."""
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-    picked = [pool[i] for i in torch.randperm(len(pool), generator=generator)[: config.photos_per_step].tolist()]
-    group, photos = config.group_size, len(picked)
-    condition = pairs.predicted[picked].repeat_interleave(group, 0)
-    embedding = pairs.embeddings[picked].repeat_interleave(group, 0)
-    degraded, clean = (as_batch([side[i] for i in picked]) for side in (pairs.degraded, pairs.clean))
-    with torch.no_grad():
-        mean = restorer.action_mean(condition)
-        noise = torch.randn(mean.shape, generator=generator)
-        action = mean + config.action_sigma * noise
-        old_log = log_probability(action, mean, config.action_sigma)
-        tried = restorer(degraded.repeat_interleave(group, 0), condition, embedding, action).clamp(0, 1)
-    before = reasoner.score_severities(degraded).repeat_interleave(group, 0)
-    terms = reward_terms(before, reasoner.score_severities(tried), tried, clean.repeat_interleave(group, 0), config)
-    reward = torch.stack(list(terms.values())).sum(0).view(photos, group)
-    advantage = advantages(reward).flatten()
-    for _ in range(INNER_STEPS):
-        policy, divergence = loss_terms(restorer.action_mean(condition), old_log, action, advantage, config)
-        optimizer.zero_grad()
-        (policy + config.kl_weight * divergence).backward()
-        optimizer.step()
-    logged = {f"reward_{name}": float(values.mean()) for name, values in terms.items()}
-    spread = float(reward.std(1).mean())
-    return {**logged, "reward": float(reward.mean()), "group_spread": spread, "kl": float(divergence.detach())}
-
-
-def train(config: RefineParams, folder: Path, run) -> network.Restorer:
+def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reasoner) -> network.Restorer:
     """The refined restorer, trained from the last checkpoint in `folder` or from the supervised one."""
-    pairs, reasoner = load_split("train"), Reasoner(REASONER)
-    restorer = network.load(RESTORER)
-    pool = hardest(restorer, pairs, config.hard_share)
-    for name, weight in restorer.named_parameters():
-        weight.requires_grad_(name.startswith("policy"))
-    optimizer = torch.optim.Adam(restorer.policy.parameters(), lr=config.learning_rate)
-    path, first = folder / "last.pt", 0
+    restorer, supervised = network.load(RESTORER), network.load(RESTORER)
+    hard, ordinary = gather(config, pairs, reasoner, supervised)
+    print(f"refine: {len(hard)} hard pictures of {len(ordinary)} with a finding", flush=True)
+    quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // CLEAN_PHOTOS)])
+    judge = Judge(config) if config.weight_judge else None
+    learner = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, judge)
+    validation = load_split("val")
+    found = of_pairs(validation, list(range(1, len(validation.ids), 2))).found()
+    every = max(1, len(found) // config.guard_pairs)
+    guard = found.only(list(range(0, len(found), every))[: config.guard_pairs])
+    watch = Watch.over(guard, supervised, learner.state_dict())
+    first, path = 0, folder / "last.pt"
     if path.exists():
         state = torch.load(path, weights_only=True)
-        restorer.policy.load_state_dict(state["policy"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
+        learner.load_state_dict(state["learner"])
+        watch.good, watch.stopped_at, first = state["good"], state["stopped_at"], state["step"]
         print(f"refine: resuming from step {first}", flush=True)
     for step in range(first, config.steps):
-        logged = step_once(restorer, reasoner, optimizer, pairs, pool, config, step)
+        if watch.stopped_at is not None:
+            break
+        logged = learner.step(step)
         run.metrics(logged, step=step + 1)
         print(f"refine step {step + 1}/{config.steps} reward {logged['reward']:.4f} kl {logged['kl']:.4f}", flush=True)
-        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+        last = step + 1 == config.steps
+        if (step + 1) % config.guard_every == 0 or last:
+            figures, restored = watch.look(learner, step + 1)
+            run.metrics(figures, step=step + 1)
+            print(f"refine step {step + 1}: {', '.join(f'{k} {v:.4f}' for k, v in figures.items())}", flush=True)
+            run.artifact(save_samples(folder / f"samples/step-{step + 1:05d}.png", watch.pictures, restored))
+        if (step + 1) % config.save_every == 0 or last or watch.stopped_at is not None:
             with storage.whole_file(path) as part:
-                state = {"step": step + 1, "policy": restorer.policy.state_dict()}
-                torch.save({**state, "optimizer": optimizer.state_dict()}, part)
+                state = {"step": step + 1, "learner": learner.state_dict()}
+                torch.save({**state, "good": watch.good, "stopped_at": watch.stopped_at}, part)
             run.checkpoint(path, step + 1, {"reward": logged["reward"]})
+    if watch.stopped_at is not None:
+        print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to the last state that held", flush=True)
+        learner.load_state_dict(watch.good)
     return restorer
 
 
-def acceptance(supervised: network.Restorer, refined: network.Restorer, config: RefineParams) -> dict[str, float]:
-    """Validation PSNR and SSIM of both, and whether the refined one may go on."""
-    pairs = load_split("val")
-    everything = list(range(len(pairs.ids)))
-    clean = as_batch(pairs.clean)
-    result: dict[str, float] = {}
-    for name, restorer in (("supervised", supervised), ("refined", refined)):
-        restored = restore_pairs(restorer, pairs, everything)
-        result[f"val_psnr_{name}"] = float(errors_db(restored, clean).mean())
-        result[f"val_ssim_{name}"] = similarity(restored, clean)
-    holds_psnr = result["val_psnr_refined"] >= result["val_psnr_supervised"] - config.max_val_psnr_loss_db
-    holds_ssim = result["val_ssim_refined"] >= result["val_ssim_supervised"] - config.max_val_ssim_loss
-    return {**result, "accepted": float(holds_psnr and holds_ssim)}
+def save_samples(path: Path, pictures: Pictures, restored: torch.Tensor) -> Path:
+    """Rows of degraded, restored and clean pictures, a few of them over the whole set."""
+    rows = []
+    for i in range(0, len(pictures), max(1, len(pictures) // SHOWN)):
+        shown = (restored[i] * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        clean = pictures.clean[i]
+        rows.append(np.concatenate([pictures.degraded[i], shown, shown if clean is None else clean], 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.concatenate(rows[:SHOWN])).save(path)
+    return path
+
+
+def accept(
+    config: RefineParams, refined: network.Restorer, pairs: Pairs, reasoner: Reasoner
+) -> tuple[dict[str, float], list[str]]:
+    """Figures of both restorers on validation pictures, and why the refined one may not go on."""
+    supervised, validation = network.load(RESTORER), load_split("val")
+    scorer = Scorer(pairs, config.seed)
+    # pairs that the early stop did not see
+    pictures = of_pairs(validation, list(range(0, len(validation.ids), 2)))
+    if config.anew_share:
+        pictures = pictures.joined(anew(reasoner, validation.clean[::ANEW_EVERY], config.seed + 1).found())
+    before, after = (guards.measure(restorer, pictures, scorer) for restorer in (supervised, refined))
+    reasons = guards.failures(before, after, pictures.cases, config)
+    figures = guards.report(before, after, pictures.cases)
+    return {**figures, "scorer_error": scorer.error(validation), "accepted": float(not reasons)}, reasons
+
+
+def inputs_of(config: RefineParams) -> list[str]:
+    """All that a refinement depends on beside its parameters."""
+    shards = storage.training_shards("data/pairs", "data/annotations", "data/priors")
+    return [*shards, str(REASONER), str(RESTORER), *([config.photos] if config.photos else [])]
 
 
 def main() -> None:
     config = params.load("refine", RefineParams)
-    inputs = [*storage.training_shards("data/pairs", "data/priors"), str(REASONER), str(RESTORER)]
-    folder = Path("work/refine") / storage.digest_inputs(config.model_dump(), inputs)
+    folder = Path("work/refine") / storage.digest_inputs(config.model_dump(), inputs_of(config))
     with storage.only_one(folder), tracking.stage_run("refine", config.model_dump()) as run:
         torch.manual_seed(config.seed)
-        np.random.seed(config.seed)
-        refined = train(config, folder, run)
-        supervised = network.load(RESTORER)
-        verdict = acceptance(supervised, refined.eval(), config)
-        accepted = bool(verdict["accepted"])
-        print(
-            f"refine: {'accepted' if accepted else 'refused, the supervised restorer goes on'}: {verdict}", flush=True
-        )
+        pairs, reasoner = load_split("train"), Reasoner(REASONER)
+        refined = train(config, folder, run, pairs, reasoner)
+        figures, reasons = accept(config, refined.eval(), pairs, reasoner)
+        for reason in reasons:
+            print(f"refine: guard failed: {reason}", flush=True)
+        print(f"refine: {'refused, the supervised restorer goes on' if reasons else 'accepted'}", flush=True)
         shutil.rmtree(OUT, ignore_errors=True)
-        network.save(refined if accepted else supervised, OUT)
-        storage.write_json("metrics/refine.json", verdict)
-        run.metrics(verdict)
+        network.save(network.load(RESTORER) if reasons else refined, OUT)
+        storage.write_json("metrics/refine.json", figures)
+        run.metrics(figures)
+        run.tags({"refused_because": "; ".join(reasons)})
 
 
 if __name__ == "__main__":
@@ -163,5 +173,6 @@ if __name__ == "__main__":
         ReasonerError,
         network.RestorerError,
         FileNotFoundError,
+        ValueError,
     ) as error:
         sys.exit(f"refine: {error}")

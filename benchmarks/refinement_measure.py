@@ -1,0 +1,66 @@
+"""What the refinement's benchmarks measure: severity left, PSNR by type, and out of distribution."""
+
+from __future__ import annotations
+
+import torch
+
+from components.evaluation.strange import second_order, third_party
+from components.reasoner.reader import Reasoner
+from components.refinement import likeness
+from components.refinement.learner import INNER_STEPS, Learner, learning_rate
+from components.refinement.pictures import Pictures, of_pairs, read
+from components.restorer.data import as_batch, load_split
+
+CASES = ("haze", "rain", "snow", "low_light", "blur", "noise", "jpeg", "mixture2", "mixture3")
+
+
+def held_out(reasoner: Reasoner, split: str, per_case: int = 5, strange: int = 30) -> dict[str, Pictures]:
+    """Pairs of a split, and their clean sides degraded twice and by other toolkits' formulae."""
+    pairs = load_split(split)
+    known = [i for case in CASES for i in [n for n, c in enumerate(pairs.cases) if c == case][:per_case]]
+    sides = pairs.clean[:: max(1, len(pairs.clean) // strange)][:strange]
+    twice = [second_order(side, 90_000 + i) for i, side in enumerate(sides)]
+    named = [third_party(side, i, 80_000 + i) for i, side in enumerate(sides)]
+    return {
+        "known": of_pairs(pairs, known),
+        "twice": read(reasoner, ["twice"] * len(sides), twice, list(sides)),
+        "third": read(reasoner, [name for name, _ in named], [picture for _, picture in named], list(sides)),
+    }
+
+
+@torch.no_grad()
+def scores(final, reasoner: Reasoner, held_out: dict[str, Pictures]) -> dict:
+    """Of a function (degraded, pictures) -> restored."""
+    out: dict = {}
+    for name, pictures in held_out.items():
+        psnr, left, like = [], [], []
+        for i in range(len(pictures)):
+            one = pictures.only([i])
+            degraded, clean = as_batch(one.degraded), one.clean_sides()
+            restored = (final(degraded, one).clamp(0, 1) * 255).round() / 255
+            psnr.append(float(likeness.psnr_db(restored, clean)))
+            like.append(float(likeness.ssim(restored, clean)))
+            left.append(float(reasoner.score_severities(restored).sum()))
+        rows = list(zip(pictures.cases, psnr, strict=True))
+        out[name] = {
+            "psnr": sum(psnr) / len(psnr),
+            "ssim": sum(like) / len(like),
+            "left": sum(left) / len(left),
+            "by_case": {c: sum(p for k, p in rows if k == c) / pictures.cases.count(c) for c in set(pictures.cases)},
+        }
+    return out
+
+
+def supervised_step(learner: Learner, number: int) -> dict:
+    """As many updates as a step of refinement makes, with its rate, by the supervised loss alone."""
+    config = learner.config
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+    for values in learner.optimizer.param_groups:
+        values["lr"] = learning_rate(number, config)
+    for _ in range(INNER_STEPS):
+        loss = learner.supervised_loss(generator)
+        learner.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(learner.restorer.parameters(), 1.0)
+        learner.optimizer.step()
+    return {"loss": float(loss.detach())}

@@ -1,0 +1,162 @@
+"""One step of refinement: a group of tries for some photos, their rewards, and the restorer moved by them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from components.refinement import group
+from components.refinement.config import RefineParams
+from components.refinement.judge import Judge
+from components.refinement.pictures import Pictures
+from components.refinement.quality import CleanPhotos
+from components.refinement.reward import Tried, drops_by_type, reward_terms
+from components.restorer import network
+from components.restorer.data import as_batch
+from components.restorer.train import loss_of
+
+# what learns: the way from the diagnosis to the network. Filters stay as they were trained.
+CONDITIONING = ("condition.", "hear_embedding.", "policy.")
+MODULATION = ".modulation."
+INNER_STEPS = 2
+# Adam's first steps are as long as any other and know the least
+WARMUP_STEPS = 5
+
+
+def learning_rate(number: int, config: RefineParams) -> float:
+    """Linear warm-up, then linear down to nothing."""
+    return config.learning_rate * min(1.0, (number + 1) / WARMUP_STEPS) * (1 - number / config.steps)
+
+
+def conditioning(restorer: network.Restorer) -> list[torch.nn.Parameter]:
+    """The parameters that refinement moves; all others are frozen by this call."""
+    chosen = []
+    for name, weight in restorer.named_parameters():
+        weight.requires_grad_(name.startswith(CONDITIONING) or MODULATION in name)
+        if weight.requires_grad:
+            chosen.append(weight)
+    return chosen
+
+
+class Scores(Protocol):
+    """All that the reward asks of the reasoner."""
+
+    def score_severities(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 7) expected severities 0..100 of pictures (B, 3, H, W) in [0, 1]."""
+        ...
+
+
+class Learner:
+    """The restorer in training, the supervised one it is tethered to, and what judges its tries."""
+
+    def __init__(
+        self,
+        config: RefineParams,
+        restorer: network.Restorer,
+        supervised: network.Restorer,
+        reasoner: Scores,
+        pictures: Pictures,
+        ordinary: Pictures,
+        quality: CleanPhotos,
+        judge: Judge | None,
+    ) -> None:
+        self.config, self.restorer, self.supervised = config, restorer, supervised
+        self.reasoner, self.quality, self.judge = reasoner, quality, judge
+        # groups try the hard pictures; the supervised loss is that of all kinds, so that these do not set the tone
+        self.pictures, self.ordinary = pictures, ordinary
+        self.optimizer = torch.optim.Adam(conditioning(restorer), lr=config.learning_rate)
+        self.tether = group.Tether(config.kl_weight, config.kl_target)
+        self.labelled = [i for i, clean in enumerate(pictures.clean) if clean is not None]
+        self.photos = [i for i, clean in enumerate(pictures.clean) if clean is None]
+
+    def state_dict(self) -> dict:
+        """All that the next step depends on."""
+        weights = {k: v.detach().clone() for k, v in self.restorer.named_parameters() if v.requires_grad}
+        return {"weights": weights, "optimizer": self.optimizer.state_dict(), "kl_weight": self.tether.weight}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.restorer.load_state_dict(state["weights"], strict=False)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.tether.weight = state["kl_weight"]
+
+    def pick(self, generator: torch.Generator) -> list[int]:
+        """The pictures of a step: a share of them without clean sides where there are such."""
+        count = self.config.photos_per_step
+        bare = round(self.config.photos_share * count) if self.photos else 0
+        picked = []
+        for numbers, wanted in ((self.labelled, count - bare), (self.photos, bare)):
+            picked += [numbers[i] for i in torch.randperm(len(numbers), generator=generator)[:wanted].tolist()]
+        return picked
+
+    def step(self, number: int) -> dict[str, float]:
+        """Step `number` of the training; every term for the log. The same number draws the same."""
+        config, restorer = self.config, self.restorer
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
+        some = self.pictures.only(self.pick(generator))
+        degraded, clean = as_batch(some.degraded), some.clean_sides()
+        known = torch.tensor([side is not None for side in some.clean])
+        tried, members = self.try_out(some, degraded, clean, known, generator)
+        terms = reward_terms(tried, config)
+        rewards = torch.stack(list(terms.values())).sum(0).view(len(some), config.group_size)
+        advantage = group.advantages(rewards)
+        with torch.no_grad():
+            supervised = self.supervised(degraded, some.conditions, some.embeddings)
+        for values in self.optimizer.param_groups:
+            values["lr"] = learning_rate(number, config)
+        # without a clean side nothing but the tether keeps the picture what it is
+        strictness = torch.where(known, 1.0, config.kl_unlabelled)
+        old = None
+        for _ in range(INNER_STEPS):
+            now = restorer(degraded, some.conditions, some.embeddings)
+            old = now.detach() if old is None else old
+            apart = group.divergence(now, supervised, group.spread_of(members, old))
+            loss = group.regression(now, old, members, advantage, config.trust).mean()
+            loss = loss + self.tether.weight * (strictness * apart).mean()
+            if config.weight_supervised:
+                loss = loss + config.weight_supervised * self.supervised_loss(generator)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
+            self.optimizer.step()
+        kl = float(apart.detach().mean())
+        self.tether.update(kl)
+        logged = {f"reward_{name}": float(values.mean()) for name, values in terms.items()}
+        return {
+            **logged,
+            **drops_by_type(tried),
+            "reward": float(rewards.mean()),
+            "group_spread": float(rewards.std(1).mean()),
+            "kl": kl,
+            "kl_weight": self.tether.weight,
+        }
+
+    def supervised_loss(self, generator: torch.Generator) -> torch.Tensor:
+        """The training's own loss on as many ordinary pictures as a step has photos, drawn anew."""
+        order = torch.randperm(len(self.ordinary), generator=generator)[: self.config.photos_per_step]
+        some = self.ordinary.only(order.tolist())
+        return loss_of(self.restorer(as_batch(some.degraded), some.conditions, some.embeddings), some.clean_sides())
+
+    @torch.no_grad()
+    def try_out(
+        self, some: Pictures, degraded: torch.Tensor, clean: torch.Tensor, known: torch.Tensor, generator
+    ) -> tuple[Tried, torch.Tensor]:
+        """What the reward must know of P * G members, and their pictures (P, G, 3, H, W), unclipped."""
+        size, restorer = self.config.group_size, self.restorer
+        mean = restorer.action_mean(some.conditions)
+        told, action = group.explore(some.conditions, mean, size, self.config.explore_sigma, generator)
+        repeated = degraded.repeat_interleave(size, 0).contiguous(memory_format=torch.channels_last)
+        painted = restorer(repeated, told, some.embeddings.repeat_interleave(size, 0), action)
+        restored = painted.clamp(0, 1)
+        before = self.reasoner.score_severities(degraded).repeat_interleave(size, 0)
+        after = self.reasoner.score_severities(restored)
+        nothing = torch.zeros(len(restored))
+        far = self.quality.distance(restored) if self.config.weight_quality else nothing
+        preferred = nothing
+        if self.judge:
+            doubt = (before - after).sum(1).view(-1, size)
+            preferred = self.judge.preferences(degraded, restored.view(-1, size, *degraded.shape[1:]), doubt).flatten()
+        tried = Tried(
+            before, after, restored, clean.repeat_interleave(size, 0), known.repeat_interleave(size), far, preferred
+        )
+        return tried, painted.view(-1, size, *degraded.shape[1:])

@@ -1,0 +1,48 @@
+"""A workspace that is ready for refinement: pairs with priors of the pretrained reasoner, and a small restorer."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from components.refinement.config import RefineParams
+from components.restorer import network
+from tests.tiny import REPOSITORY, stage, tiny_params, write_params
+
+
+@pytest.fixture(scope="session")
+def config() -> RefineParams:
+    return RefineParams.model_validate(tiny_params()["refine"])
+
+
+def small_restorer(embedding: int) -> network.Restorer:
+    """Random weights that do something to a picture, the same for the same seed."""
+    torch.manual_seed(5)
+    restorer = network.Restorer(network.Shape((16, 16, 16), (1, 1, 1), embedding))
+    with torch.no_grad():
+        for name, weight in restorer.named_parameters():
+            if name in ("affine.weight", "residual.weight", "decode1.0.modulation.weight"):
+                weight.normal_(std=0.01)
+            # it brightens: each colour gains a fifth of itself
+            if name == "affine.bias":
+                weight[[0, 4, 8]] = 0.2
+    return restorer.eval().to(memory_format=torch.channels_last)
+
+
+@pytest.fixture(scope="session")
+def readied(workspace, tmp_path_factory) -> Path:
+    """What the stage `refine` finds: data with priors, models/reasoner (pretrained), models/restorer (random)."""
+    folder = tmp_path_factory.mktemp("refinement") / "workspace"
+    shutil.copytree(workspace, folder, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
+    (folder / "models").mkdir()
+    (folder / "models/reasoner").symlink_to(REPOSITORY / "pretrained/reasoner")
+    write_params(folder)
+    stage(folder, "components.reasoner.diagnose_pairs")
+    from components.reasoner.reader import Reasoner
+
+    width = Reasoner(folder / "models/reasoner").model.config.text_config.hidden_size
+    network.save(small_restorer(width), folder / "models/restorer")
+    return folder
