@@ -39,11 +39,11 @@ def test_what_is_accepted_goes_on(readied, undisturbed):
     assert weights != (readied / "models/restorer/model.safetensors").read_bytes()
     for name in ("val_psnr", "val_ssim", "val_gmsd", "val_vif", "val_scorer", "val_peaks", "val_edges", "val_colour"):
         assert {f"{name}_supervised", f"{name}_refined"} <= figures.keys()
-    assert {"val_psnr_noise_refined", "val_psnr_anew_supervised", "scorer_error"} <= figures.keys()
+    assert {"val_psnr_anew_refined", "val_psnr_anew_supervised", "scorer_error"} <= figures.keys()
     with sqlite3.connect(readied / "mlflow.db") as store:
         logged = {key for (key,) in store.execute("select key from latest_metrics")}
     wanted = {"reward", "reward_severity", "reward_rise", "reward_fidelity", "reward_quality", "reward_judge"}
-    assert wanted | {"kl", "kl_weight", "group_spread", "guard_psnr", "val_psnr_haze_refined"} <= logged
+    assert wanted | {"kl", "kl_weight", "group_spread", "guard_psnr", "val_psnr_anew_refined"} <= logged
     assert len(list((readied / "work/refine").glob("*/samples/step-*.png"))) == 2
 
 
