@@ -102,6 +102,7 @@ class Learner:
         advantage = group.advantages(rewards)
         with torch.no_grad():
             supervised = self.supervised(degraded, some.conditions, some.embeddings)
+            error = (supervised.clamp(0, 1) - clean).square().flatten(1).mean(1).clamp(min=group.LEAST_SPREAD)
         for values in self.optimizer.param_groups:
             values["lr"] = learning_rate(number, config)
         # without a clean side nothing but the tether keeps the picture what it is
@@ -110,7 +111,9 @@ class Learner:
         for _ in range(INNER_STEPS):
             now = restorer(degraded, some.conditions, some.embeddings)
             old = now.detach() if old is None else old
-            apart = group.divergence(now, supervised, group.spread_of(members, old))
+            # what the supervised restorer got right may move by no more than it was wrong
+            spread = group.spread_of(members, old)
+            apart = group.divergence(now, supervised, torch.where(known, torch.minimum(spread, error), spread))
             loss = group.regression(now, old, members, advantage, config.trust).mean()
             loss = loss + self.tether.weight * (strictness * apart).mean()
             if config.weight_supervised:

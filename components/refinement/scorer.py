@@ -55,7 +55,8 @@ def _contrasts(grey: Tensor) -> list[Tensor]:
     mean = near(grey)
     spread = (near(grey.square()) - mean.square()).clamp(min=0).sqrt()
     field = (grey - mean) / (spread + 1 / 255)
-    rows = [field.square().mean((1, 2, 3)), field.abs().mean((1, 2, 3)), field.square().square().mean((1, 2, 3)).log()]
+    tails = (field.square().square().mean((1, 2, 3)) + LEAST).log()
+    rows = [field.square().mean((1, 2, 3)), field.abs().mean((1, 2, 3)), tails]
     for a, b in (
         (field[..., 1:], field[..., :-1]),
         (field[..., 1:, :], field[..., :-1, :]),

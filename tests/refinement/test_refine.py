@@ -39,24 +39,38 @@ def test_what_is_accepted_goes_on(readied, undisturbed):
     assert weights != (readied / "models/restorer/model.safetensors").read_bytes()
     for name in ("val_psnr", "val_ssim", "val_gmsd", "val_vif", "val_scorer", "val_peaks", "val_edges", "val_colour"):
         assert {f"{name}_supervised", f"{name}_refined"} <= figures.keys()
-    assert {"val_psnr_noise_refined", "val_psnr_anew_supervised", "scorer_error"} <= figures.keys()
+    assert {"val_psnr_anew_refined", "val_psnr_anew_supervised", "scorer_error"} <= figures.keys()
     with sqlite3.connect(readied / "mlflow.db") as store:
         logged = {key for (key,) in store.execute("select key from latest_metrics")}
     wanted = {"reward", "reward_severity", "reward_rise", "reward_fidelity", "reward_quality", "reward_judge"}
-    assert wanted | {"kl", "kl_weight", "group_spread", "guard_psnr", "val_psnr_haze_refined"} <= logged
+    assert wanted | {"kl", "kl_weight", "group_spread", "guard_psnr", "val_psnr_anew_refined"} <= logged
     assert len(list((readied / "work/refine").glob("*/samples/step-*.png"))) == 2
+
+
+# no tether, no clean side, and steps a thousand times too long
+WILD = {"steps": 1, "learning_rate": 0.3, "kl_weight": 0.0, "weight_fidelity": 0.0, "weight_supervised": 0.0}
 
 
 def test_what_fails_a_guard_is_refused_and_the_supervised_goes_on(readied, undisturbed, tmp_path):
     folder = copy_of(readied, tmp_path)
-    write_params(folder, refine={**LENIENT, "max_vif_loss": 0.0, "max_ssim_loss": 0.0, "max_gmsd_rise": 0.0,
-                                 "steps": 1, "learning_rate": 0.3, "kl_weight": 0.0, "weight_fidelity": 0.0,
-                                 "weight_supervised": 0.0, "guard_every": 9})  # fmt: skip
+    strict = {"max_psnr_loss_db": 99.0, "max_vif_loss": 0.0, "max_gmsd_rise": 0.0}
+    write_params(folder, refine={**LENIENT, **WILD, **strict})
     done = stage(folder, MODULE)
     assert "refine: guard failed: " in done.stdout
     assert "refine: refused, the supervised restorer goes on" in done.stdout
     figures = json.loads((folder / "metrics/refine.json").read_text(encoding="utf-8"))
     assert figures["accepted"] == 0.0
+    refined, supervised = (folder / f"models/{name}/model.safetensors" for name in ("restorer-refined", "restorer"))
+    assert refined.read_bytes() == supervised.read_bytes()
+
+
+@pytest.mark.slow
+def test_guard_pairs_that_lose_end_the_training(readied, undisturbed, tmp_path):
+    folder = copy_of(readied, tmp_path)
+    write_params(folder, refine={**LENIENT, **WILD, "steps": 3, "max_psnr_loss_db": 0.0, "max_ssim_loss": 0.0})
+    done = stage(folder, MODULE)
+    assert "refine: the guard pairs lost at step 1; back to the last state that held" in done.stdout
+    assert "refine step 2/3" not in done.stdout
     refined, supervised = (folder / f"models/{name}/model.safetensors" for name in ("restorer-refined", "restorer"))
     assert refined.read_bytes() == supervised.read_bytes()
 
