@@ -78,7 +78,7 @@ def test_a_missing_package_is_one_clear_line(monkeypatch):
     found, left_out = peers.chosen(None)
     assert "BM3D" not in {peer.name for peer in found} and any("bm3d" in line for line in left_out)
     monkeypatch.setitem(sys.modules, "imagecorruptions", None)
-    cases._imagecorruptions.cache_clear()
+    cases.third_party.cache_clear()
     with pytest.raises(cases.MissingPackage, match="imagecorruptions: not installed"):
         cases.examples("imagecorruptions fog", [("a", np.zeros((64, 64, 3), np.uint8))])
     with pytest.raises(ValueError, match="'GIMP' is none of BM3D, FFDNet"):

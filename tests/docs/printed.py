@@ -27,6 +27,11 @@ NOT_RUN = {
     "docker": "needs a container engine",
     "git clone": "needs an address to clone from",
     "prefect": "needs a Prefect server",
+    ".venv/bin/prefect": "needs a Prefect server",
+    "rnr deploy": "needs a Prefect server, with tests of its own",
+    "rnr worker": "needs a Prefect server, with tests of its own",
+    ".venv/bin/rnr deploy": "needs a Prefect server, with tests of its own",
+    ".venv/bin/rnr worker": "needs a Prefect server, with tests of its own",
     "curl": "needs a running endpoint",
     "rnr serve": "is a server with tests of its own",
     ".venv/bin/rnr serve": "is a server with tests of its own",
@@ -35,8 +40,6 @@ NOT_RUN = {
     "rnr watch": "waits for photos, with tests of its own",
     ".venv/bin/rnr watch": "waits for photos, with tests of its own",
 }
-# Named in prose before they are there; nobody is told to type them.
-NOT_YET = ("rnr serve", "rnr app", "rnr watch")
 
 
 def words(command: str) -> list[str]:
