@@ -48,6 +48,7 @@ class Watch:
     ssim: float
     good: dict
     stopped_at: int | None = None
+    held_at: int = 0
 
     @staticmethod
     def over(pictures: Pictures, supervised: network.Restorer, start: dict) -> Watch:
@@ -63,14 +64,15 @@ class Watch:
         left = float(learner.reasoner.score_severities(restored).sum(1).mean())
         config = learner.config
         if psnr >= self.psnr - config.max_psnr_loss_db and ssim >= self.ssim - config.max_ssim_loss:
-            self.good = learner.state_dict()
+            self.good, self.held_at = learner.state_dict(), step
         else:
             self.stopped_at = step
         return {"guard_psnr": psnr, "guard_ssim": ssim, "guard_severity_left": left}, restored
 
 
-def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reasoner) -> network.Restorer:
-    """The refined restorer, trained from the last checkpoint in `folder` or from the supervised one."""
+def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reasoner) -> tuple[network.Restorer, int]:
+    """The refined restorer, trained from the last checkpoint in `folder` or from the supervised one, and its step:
+    0 where no step held on the guard pairs."""
     restorer, supervised = network.load(RESTORER), network.load(RESTORER)
     hard, ordinary = gather(config, pairs, reasoner, supervised)
     print(f"refine: {len(hard)} hard pictures of {len(ordinary)} with a finding", flush=True)
@@ -82,11 +84,13 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     every = max(1, len(found) // config.guard_pairs)
     guard = found.only(list(range(0, len(found), every))[: config.guard_pairs])
     watch = Watch.over(guard, supervised, learner.state_dict())
+    print(f"refine: the guard pairs begin at {watch.psnr:.4f} dB, SSIM {watch.ssim:.4f}", flush=True)
     first, path = 0, folder / "last.pt"
     if path.exists():
         state = torch.load(path, weights_only=True)
         learner.load_state_dict(state["learner"])
         watch.good, watch.stopped_at, first = state["good"], state["stopped_at"], state["step"]
+        watch.held_at = state["held_at"]
         print(f"refine: resuming from step {first}", flush=True)
     for step in range(first, config.steps):
         if watch.stopped_at is not None:
@@ -103,12 +107,14 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
         if (step + 1) % config.save_every == 0 or last or watch.stopped_at is not None:
             with storage.whole_file(path) as part:
                 state = {"step": step + 1, "learner": learner.state_dict()}
-                torch.save({**state, "good": watch.good, "stopped_at": watch.stopped_at}, part)
+                torch.save(
+                    {**state, "good": watch.good, "stopped_at": watch.stopped_at, "held_at": watch.held_at}, part
+                )
             run.checkpoint(path, step + 1, {"reward": logged["reward"]})
     if watch.stopped_at is not None:
-        print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to the last state that held", flush=True)
+        print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to step {watch.held_at}", flush=True)
         learner.load_state_dict(watch.good)
-    return restorer
+    return restorer, watch.held_at
 
 
 def save_samples(path: Path, pictures: Pictures, restored: torch.Tensor) -> Path:
@@ -151,8 +157,11 @@ def main() -> None:
     with storage.only_one(folder), tracking.stage_run("refine", config.model_dump()) as run:
         torch.manual_seed(config.seed)
         pairs, reasoner = load_split("train"), Reasoner(REASONER)
-        refined = train(config, folder, run, pairs, reasoner)
+        refined, held_at = train(config, folder, run, pairs, reasoner)
         figures, reasons = accept(config, refined.eval(), pairs, reasoner)
+        if not held_at:
+            reasons.append("the guard pairs lost before any step held")
+            figures["accepted"] = 0.0
         for reason in reasons:
             print(f"refine: guard failed: {reason}", flush=True)
         print(f"refine: {'refused, the supervised restorer goes on' if reasons else 'accepted'}", flush=True)
