@@ -90,7 +90,7 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
         state = torch.load(path, weights_only=True)
         learner.load_state_dict(state["learner"])
         watch.good, watch.stopped_at, first = state["good"], state["stopped_at"], state["step"]
-        watch.held_at = state["held_at"]
+        watch.held_at = state.get("held_at", 0)
         print(f"refine: resuming from step {first}", flush=True)
     for step in range(first, config.steps):
         if watch.stopped_at is not None:
