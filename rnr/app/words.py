@@ -17,8 +17,8 @@ from rnr.app.picture import Picture
 
 # photos of docs/gallery that show what this is about: file, what it is called, what it shows
 EXAMPLES = (
-    ("haze-bent-pyramid.jpg", "Pyramid in dust", "haze"),
     ("jpeg-houses-on-the-shore.png", "Houses on the shore", "heavy compression"),
+    ("blur-page-out-of-focus.png", "A page", "out of focus"),
     ("night-office-behind-glass.png", "Office at night", "compression in the dark"),
     ("clean-tulips.jpg", "Tulips", "nothing wrong"),
 )

@@ -33,5 +33,5 @@ def test_it_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.Monk
     assert "confidence" in said
     assert "kept: no degradation to remove" in said
     assert "the same pixels: True" in said
-    assert "pyramid.jpg.diagnosis.json" in said
+    assert "houses.png.diagnosis.json" in said
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2

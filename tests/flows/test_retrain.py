@@ -134,7 +134,9 @@ def test_branches_share_the_cores_and_prefect_gets_lines_and_metrics(toy: Path, 
     assert "hello from join" in texts
 
 
-def test_a_refusal_ends_well_and_says_why(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_ends_well_and_says_why(
+    toy: Path, models_stand_in: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(promotion, "smoke_test", lambda folder, timeout: Smoke(90.0))
     summary = retrain.run()
     assert summary.verdict.action == "refused"

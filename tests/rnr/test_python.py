@@ -117,14 +117,14 @@ def test_unknown_suffix_and_unwritable_place(tmp_path: Path, model: Model) -> No
 
 
 def test_the_pretrained_pair_in_three_lines(tmp_path: Path) -> None:
-    """As printed in the README, in a process of its own: real models, a real photo of fog."""
-    photo = REPOSITORY / "docs/gallery/photos/haze-bent-pyramid.jpg"
+    """As printed in the README, in a process of its own: real models, a real photo."""
+    photo = REPOSITORY / "docs/gallery/photos/jpeg-houses-on-the-shore.png"
     script = (
         "import sys, rnr\n"
         "assert 'torch' not in sys.modules\n"
         "model = rnr.load('pretrained')\n"
         f"result = model.restore({str(photo)!r})\n"
-        "print(round(result.before.findings['haze'].severity), result.save('out.jpg', sidecar=True))\n"
+        "print(round(result.before.findings['jpeg'].severity), result.save('out.png', sidecar=True))\n"
     )
     argv = [sys.executable, "-c", script]
     done = subprocess.run(argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
