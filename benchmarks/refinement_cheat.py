@@ -64,13 +64,10 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
     changed = {"steps": steps, "learning_rate": rate, **(OFF if guards == "off" else {})}
     config = params.load("refine", RefineParams).model_copy(update=changed)
     reasoner, restorer, supervised = Reasoner("models/reasoner"), *(network.load("models/restorer") for _ in range(2))
-    cache = out / "pictures.pt"
-    if not cache.exists():
-        pairs = load_split("train")
-        quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
-        out.mkdir(parents=True, exist_ok=True)
-        torch.save((*gather(config, pairs, reasoner, supervised), quality), cache)
-    hard, ordinary, quality = torch.load(cache, weights_only=False)
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = load_split("train")
+    quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
+    hard, ordinary = gather(config, pairs, reasoner, supervised)
     learner, seen = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, None), watched()
     log = [{"step": 0, **look(restorer, reasoner, seen)[0]}]
     for step in range(steps):
@@ -88,7 +85,7 @@ def show(out: Path, target: Path) -> None:
     """A sheet of enlarged crops (degraded, supervised, guards off, guards on, clean) and the curves."""
     pictures = watched()
     supervised = (restore(network.load("models/restorer"), pictures) * 255).round().to(torch.uint8)
-    off, on = (torch.load(out / f"{name}.pt") for name in ("off", "on"))
+    off, on = (torch.load(out / f"{name}.pt", weights_only=True) for name in ("off", "on"))
     side, gap, head = CROP * LARGER, 4, 16
     sheet = Image.new("RGB", (len(SIDES) * (side + gap), len(CROPS) * (side + gap) + head), "white")
     draw = ImageDraw.Draw(sheet)

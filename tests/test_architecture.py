@@ -34,7 +34,7 @@ DOORS = {
     "boto3": ("components.storage.s3",),
     "botocore": ("components.storage.s3",),
     "openai": ("components.annotation.endpoint",),
-    "fastapi": ("components.serving.api.",),
+    "fastapi": ("components.serving.api.", "rnr.app."),
     "prometheus_client": ("components.serving.metrics",),
 }
 # What a bare GPU machine has: torch and transformers (with safetensors), numbers, pictures, parameters.

@@ -34,6 +34,10 @@ READ_AT_ONCE = 16
 NATIVE_SHARE = 0.5
 
 
+class NothingFound(ValueError):
+    """The reasoner finds nothing wrong with any of the pictures: there is nothing to refine. One line."""
+
+
 @dataclass(frozen=True)
 class Pictures:
     """Equally large pictures (H, W, 3) uint8 and what the reasoner says of them.
@@ -185,7 +189,7 @@ def gather(
 ) -> tuple[Pictures, Pictures]:
     """The hard pictures of a training, those without a clean side last; and all candidates that have one.
 
-    Raises ValueError when the reasoner finds nothing to restore.
+    Raises NothingFound when the reasoner finds nothing to restore.
     """
     generator = torch.Generator().manual_seed(config.seed)
     order = torch.randperm(len(pairs.ids), generator=generator).tolist()
@@ -197,7 +201,7 @@ def gather(
         sides = [pairs.clean[i] for i in (order[::-1] * (1 + new // len(order)))[:new]]
         ordinary = ordinary.joined(anew(reasoner, sides, config.seed).found())
     if not len(ordinary):
-        raise ValueError("the reasoner finds nothing in any of the candidates; train it first")
+        raise NothingFound("the reasoner finds nothing in any of the candidates; train it first")
     hard = ordinary.only(hardest(ordinary, severity_left(reasoner, supervised, ordinary), config.hard_share))
     if config.photos:
         size, count = pairs.clean[0].shape[0], max(1, round(config.hard_share * config.candidates))

@@ -25,7 +25,7 @@ from components.refinement import guards, likeness
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
 from components.refinement.learner import Learner
-from components.refinement.pictures import Pictures, anew, gather, of_pairs, restore
+from components.refinement.pictures import NothingFound, Pictures, anew, gather, of_pairs, restore
 from components.refinement.quality import CleanPhotos
 from components.refinement.scorer import Scorer
 from components.restorer import network
@@ -83,6 +83,8 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     found = of_pairs(validation, list(range(1, len(validation.ids), 2))).found()
     every = max(1, len(found) // config.guard_pairs)
     guard = found.only(list(range(0, len(found), every))[: config.guard_pairs])
+    if not len(guard):
+        raise NothingFound("the reasoner finds nothing in any of the guard pairs; train it first")
     watch = Watch.over(guard, supervised, learner.state_dict())
     print(f"refine: the guard pairs begin at {watch.psnr:.4f} dB, SSIM {watch.ssim:.4f}", flush=True)
     first, path = 0, folder / "last.pt"
@@ -139,6 +141,8 @@ def accept(
     pictures = of_pairs(validation, list(range(0, len(validation.ids), 2)))
     if config.anew_share:
         pictures = pictures.joined(anew(reasoner, validation.clean[::ANEW_EVERY], config.seed + 1).found())
+    if not len(pictures):
+        raise NothingFound("the reasoner finds nothing in any of the validation pairs; train it first")
     before, after = (guards.measure(restorer, pictures, scorer) for restorer in (supervised, refined))
     reasons = guards.failures(before, after, pictures.cases, config)
     figures = guards.report(before, after, pictures.cases)
@@ -157,11 +161,16 @@ def main() -> None:
     with storage.only_one(folder), tracking.stage_run("refine", config.model_dump()) as run:
         torch.manual_seed(config.seed)
         pairs, reasoner = load_split("train"), Reasoner(REASONER)
-        refined, held_at = train(config, folder, run, pairs, reasoner)
-        figures, reasons = accept(config, refined.eval(), pairs, reasoner)
-        if not held_at:
-            reasons.append("the guard pairs lost before any step held")
-            figures["accepted"] = 0.0
+        refined = network.load(RESTORER)
+        try:
+            refined, held_at = train(config, folder, run, pairs, reasoner)
+            figures, reasons = accept(config, refined.eval(), pairs, reasoner)
+            if not held_at:
+                reasons.append("the guard pairs lost before any step held")
+                figures["accepted"] = 0.0
+        except NothingFound as error:
+            # a young reasoner may be blind; the pipeline goes on with what was trained
+            figures, reasons = {"accepted": 0.0}, [str(error)]
         for reason in reasons:
             print(f"refine: guard failed: {reason}", flush=True)
         print(f"refine: {'refused, the supervised restorer goes on' if reasons else 'accepted'}", flush=True)

@@ -20,9 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from components.degradations.recipe import apply_recipe, make_step
 from components.photos.decode import Photo, decode
 from components.photos.encode import encode
 from tests.tiny import REPOSITORY, environment
@@ -171,9 +173,9 @@ def test_many_photos_one_of_them_unreadable_are_saved_with_all_that_was_in_them(
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Ada Lovelace"
     hazy, deep, torn = tmp_path / "Wüste, früh (1).jpg", tmp_path / "deep.png", tmp_path / "torn.jpg"
-    with Image.open(HAZY) as image:
-        image.save(hazy, exif=exif, quality=95)
-    pixels = decode(HAZY).pixels[100:400, 100:500].astype(np.uint16) * 257
+    noisy = apply_recipe(decode(HAZY).pixels, [make_step("noise", 0.8, torch.Generator().manual_seed(1))])
+    Image.fromarray(noisy).save(hazy, exif=exif, quality=95)
+    pixels = noisy[100:400, 100:500].astype(np.uint16) * 257
     encode(deep, pixels, Photo(pixels, None, None, exif.tobytes(), "PNG", 16))
     torn.write_bytes(HAZY.read_bytes()[:5000])
     out = tmp_path / "out"
