@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import importlib.metadata
 import re
@@ -78,26 +79,36 @@ def changed_files(distributions: list[Distribution]) -> list[Changed]:
         return []
     owners: dict[tuple[str, str], str] = {}
     for distribution in distributions:
-        for file in distribution.files or []:
-            if file.hash:
-                owners[str(file), file.hash.value.rstrip("=")] = distribution.metadata["Name"]
+        for file, _, digest in _recorded(distribution) or []:
+            owners[file, digest] = distribution.metadata["Name"]
     return [changed._replace(owner=owners.get((changed.file, changed.why))) for changed in found]
+
+
+def _recorded(distribution: Distribution) -> list[tuple[str, str, str]] | None:
+    """(file, kind of digest, digest) of each file that RECORD has a digest of; None where there is no RECORD.
+
+    `distribution.files` leaves out what is gone once the importlib_metadata of another library has been imported.
+    """
+    text = distribution.read_text("RECORD")
+    if text is None:
+        return None
+    # RECORD itself and compiled Python have no digest
+    rows = [(row[0], *row[1].partition("=")) for row in csv.reader(text.splitlines()) if len(row) > 1 and row[1]]
+    return [(file, kind, digest.rstrip("=")) for file, kind, _, digest in rows]
 
 
 def _changed_files(distribution: Distribution) -> list[Changed]:
     name, found = distribution.metadata["Name"], []
-    if distribution.files is None:
+    recorded = _recorded(distribution)
+    if recorded is None:
         return [Changed(name, "RECORD", "is missing")]
-    for file in distribution.files:
-        # RECORD itself and compiled Python have none
-        if file.hash is None:
-            continue
+    for file, kind, expected in recorded:
         try:
             with open(Path(str(distribution.locate_file(file))), "rb") as content:
-                digest = hashlib.file_digest(content, file.hash.mode).digest()
+                digest = hashlib.file_digest(content, kind).digest()
         except (OSError, ValueError) as error:
-            found.append(Changed(name, str(file), getattr(error, "strerror", None) or str(error)))
+            found.append(Changed(name, file, getattr(error, "strerror", None) or str(error)))
             continue
-        if (encoded := base64.urlsafe_b64encode(digest).rstrip(b"=").decode()) != file.hash.value.rstrip("="):
-            found.append(Changed(name, str(file), encoded))
+        if (encoded := base64.urlsafe_b64encode(digest).rstrip(b"=").decode()) != expected:
+            found.append(Changed(name, file, encoded))
     return found
