@@ -212,6 +212,7 @@ def test_many_photos_one_of_them_unreadable_are_saved_with_all_that_was_in_them(
 def test_keyboard_alone_on_a_phone_in_the_dark(browser: Browser, url: str) -> None:
     """Everything can be reached and has a name, nothing is wider than the screen, dark is dark."""
     with visiting(browser, url, viewport=PHONE, color_scheme="dark", has_touch=True) as page:
+        expect(page.get_by_role("button", name="Houses on the shore")).to_be_visible(timeout=PATIENCE_MS)
         walk_to(page, "Houses on the shore")
         page.keyboard.press("Enter")
         headline(page, "Restored")
