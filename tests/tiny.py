@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,16 @@ def processes(folder: Path, module: str) -> list[int]:
         except OSError:  # the process ended while we looked
             continue
     return found
+
+
+def with_priors(workspace: Path, folder: Path, **sections: dict) -> Path:
+    """`folder`, a copy of a workspace without its models, with what the pretrained reasoner says of its pairs."""
+    shutil.copytree(workspace, folder, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
+    (folder / "models").mkdir()
+    (folder / "models/reasoner").symlink_to(REPOSITORY / "pretrained/reasoner")
+    write_params(folder, **sections)
+    stage(folder, "components.reasoner.diagnose_pairs")
+    return folder
 
 
 def stage(folder: Path, module: str, check: bool = True) -> subprocess.CompletedProcess[str]:

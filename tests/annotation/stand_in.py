@@ -10,13 +10,13 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
 
 from components import storage
 from components.diagnosis import TYPES
+from tests.local_server import LocalServer, QuietHandler
 
 THINKING_S = 0.02
 
@@ -56,17 +56,14 @@ def wrong(severities: list[float]) -> dict:
     return {**answer, "findings": [*answer["findings"], {"type": absent, "severity": 50}]}
 
 
-class StandIn(ThreadingHTTPServer):
+class StandIn(LocalServer):
     """`plan(pair_id, number)` says what happens to request `number` (from 0) about a pair:
 
     right, wrong, prose, half: an answer. html: status 200 and a page. busy: 429 with Retry-After. silent: no answer.
     hang_up: a closed connection. A number such as 500 or 401: that status, with the Authorization header in the body.
     """
 
-    daemon_threads = True
-
     def __init__(self, truth: dict[str, tuple[str, list[float]]], plan: Callable[[str, int], str]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.truth, self.plan = truth, plan
         self.thinking_s = THINKING_S
         self.without_schema = False  # refuse response_format as some servers do
@@ -77,27 +74,16 @@ class StandIn(ThreadingHTTPServer):
         self.fields: list[set[str]] = []
         self.keys: set[str] = set()
         self.in_flight = self.most_in_flight = 0
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that are killed or lose patience are what these tests are about."""
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
+        return f"{super().url}/v1"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(QuietHandler):
     server: StandIn
     inside = False
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -5,43 +5,29 @@ from __future__ import annotations
 import http.client
 import socket
 import struct
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.local_server import LocalServer, QuietHandler
 
 STALL_S = 2.0  # longer than the client of the tests waits
 
 
-class FaultyProxy(ThreadingHTTPServer):
+class FaultyProxy(LocalServer):
     """Passes requests on to 127.0.0.1:`port`. Each GET of an object takes the first of `faults` off the list.
 
     busy: answer 503. stall: no answer. stall_body: half the body, then silence. cut: half the body, then a reset.
     short: half the body, then the end. truncated: half the body, announced as if it were all. flipped: a wrong byte.
     """
 
-    daemon_threads = True
-
     def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.port = port
         self.faults: list[str] = []
         self.fetched: list[str] = []  # paths of the objects asked for, faults included
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that hang up are what these tests are about."""
+        super().__init__(Handler)
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(QuietHandler):
     server: FaultyProxy
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_GET(self) -> None:
         fault = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import torch
 
 from components.refinement.config import RefineParams
 from components.restorer import network
-from tests.tiny import REPOSITORY, stage, tiny_params, write_params
+from tests.tiny import tiny_params, with_priors
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +38,7 @@ def small_restorer(embedding: int) -> network.Restorer:
 @pytest.fixture(scope="session")
 def readied(workspace, tmp_path_factory) -> Path:
     """What the stage `refine` finds: data with priors, models/reasoner (pretrained), models/restorer (random)."""
-    folder = tmp_path_factory.mktemp("refinement") / "workspace"
-    shutil.copytree(workspace, folder, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
-    (folder / "models").mkdir()
-    (folder / "models/reasoner").symlink_to(REPOSITORY / "pretrained/reasoner")
-    write_params(folder)
-    stage(folder, "components.reasoner.diagnose_pairs")
+    folder = with_priors(workspace, tmp_path_factory.mktemp("refinement") / "workspace")
     from components.reasoner.reader import Reasoner
 
     width = Reasoner(folder / "models/reasoner").model.config.text_config.hidden_size

@@ -8,46 +8,32 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 
 from components.params import ParamsError
 from components.refinement.judge import GIVE_UP, Judge, verdict_of
+from tests.local_server import LocalServer, QuietHandler
 
 PHOTOS, MEMBERS = 2, 4
 
 
-class Server(ThreadingHTTPServer):
+class Server(LocalServer):
     """`plan(number)` says what happens to request `number`: words of an answer, a status, "silent" or "hang up"."""
 
-    daemon_threads = True
-
     def __init__(self, plan: Callable[[int], str]) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.asked, self.lock = plan, 0, threading.Lock()
         self.bodies: list[dict] = []
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        super().__init__(Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Clients that lose patience are what these tests are about."""
-
-    def __exit__(self, *_: object) -> None:
-        self.shutdown()
-        self.server_close()
+        return f"{super().url}/v1"
 
 
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Handler(QuietHandler):
     server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

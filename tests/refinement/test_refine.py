@@ -69,7 +69,7 @@ def test_guard_pairs_that_lose_end_the_training(readied, undisturbed, tmp_path):
     folder = copy_of(readied, tmp_path)
     write_params(folder, refine={**LENIENT, **WILD, "steps": 3, "max_psnr_loss_db": 0.0, "max_ssim_loss": 0.0})
     done = stage(folder, MODULE)
-    assert "refine: the guard pairs lost at step 1; back to the last state that held" in done.stdout
+    assert "refine: the guard pairs lost at step 1; back to step 0" in done.stdout
     assert "refine step 2/3" not in done.stdout
     refined, supervised = (folder / f"models/{name}/model.safetensors" for name in ("restorer-refined", "restorer"))
     assert refined.read_bytes() == supervised.read_bytes()

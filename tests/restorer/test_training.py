@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny import REPOSITORY, environment, stage, write_params
+from tests.tiny import REPOSITORY, environment, stage, with_priors, write_params
 
 GOLDEN = REPOSITORY / "tests/restorer/golden_training.json"
 MODULE = "components.restorer.train"
@@ -22,13 +22,7 @@ TRAINING = {"steps": 20, "save_every": 10}
 @pytest.fixture(scope="module")
 def readied(workspace, tmp_path_factory) -> Path:
     """A workspace with what the pretrained reasoner says of its pairs."""
-    folder = tmp_path_factory.mktemp("restorer") / "workspace"
-    shutil.copytree(workspace, folder, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
-    (folder / "models").mkdir()
-    (folder / "models/reasoner").symlink_to(REPOSITORY / "pretrained/reasoner")
-    write_params(folder, restorer=TRAINING)
-    stage(folder, "components.reasoner.diagnose_pairs")
-    return folder
+    return with_priors(workspace, tmp_path_factory.mktemp("restorer") / "workspace", restorer=TRAINING)
 
 
 @pytest.fixture(scope="module")

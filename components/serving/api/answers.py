@@ -59,14 +59,9 @@ def restored(live: Live, sent: Upload, max_pixels: int) -> Restoration:
         image = encoded(pixels, replace(photo, pixels=pixels, format=form, alpha=_alpha(photo.alpha, pixels)))
     told = {
         "media_type": schema.MEDIA_TYPES[form],
-        "before": result.before.model_dump(mode="json"),
-        "after": result.after.model_dump(mode="json"),
-        "kept": result.kept,
-        "weakened": result.weakened,
-        "strength": result.strength,
+        **result.told(),
         "strength_asked": options.strength,
         "edits": dict(options.edits),
-        "timings": result.timings,
         "notes": notes,
         "model": live.name,
     }
