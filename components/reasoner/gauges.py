@@ -276,15 +276,15 @@ def _falling(raw: Raw, found: Tensor) -> None:
     """
     energies = found.square()
     fourth = energies.square()
-    bright, dark, spots = energies.mean((2, 3)).numpy().T
+    bright, dark, spots = (energies[:, i].mean((1, 2)).numpy() for i in range(3))
     raw.root("streaks_bright", bright)
     raw.ratio("streaks_ratio", bright, dark, 1e-6)
     raw.root("streaks_spots", spots)
     raw.ratio("streaks_spotted", spots, bright, 1e-6)
-    peaks = fourth.mean((2, 3)).numpy().T
+    peaks = [fourth[:, i].mean((1, 2)).numpy() for i in range(3)]
     raw.ratio("streaks_peaks", peaks[0], peaks[1], 1e-9)
     raw.powers["streaks_spot_peaks"] = peaks[2] + np.float32(1e-9)
-    lines = found[:, :2].mean((2, 3)).numpy().T
+    lines = [found[:, i].mean((1, 2)).numpy() for i in range(2)]
     raw.power("streaks_mean", lines[0])
     raw.ratio("streaks_mean_ratio", lines[0], lines[1], 1e-6)
     cells = F.avg_pool2d(energies, CELL).flatten(2).numpy() + np.float32(1e-5)

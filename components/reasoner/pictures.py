@@ -6,6 +6,7 @@ Shrinking a photo hides noise, compression and small blur, so each view is a cro
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,13 +44,27 @@ def thumbnail(image: torch.Tensor, size: int) -> torch.Tensor:
     The other three channels are the brightest spot of each cell (a night scene has lights, an underexposed one has
     not), its darkest channel's least value (haze lifts it everywhere), and its spread (times four).
     """
-    mean = F.interpolate(image[None], size=(size, size), mode="area")[0]
-    grey = image.mean(0, keepdim=True)
-    lightest = F.adaptive_max_pool2d(grey, size)
-    darkest = -F.adaptive_max_pool2d(-image.amin(0, keepdim=True), size)
+    # a channel after the other in memory, which is several times as fast
+    planes = image.contiguous()
+    mean = F.interpolate(planes[None], size=(size, size), mode="area")[0]
+    grey = planes.mean(0, keepdim=True)
+    lightest = _extreme(grey, size, np.max)
+    darkest = _extreme(planes.amin(0, keepdim=True), size, np.min)
     squares = F.interpolate((grey * grey)[None], size=(size, size), mode="area")[0]
     spread = (squares - mean.mean(0, keepdim=True) ** 2).clamp(min=0).sqrt()
     return torch.cat([mean, lightest, darkest, (4 * spread).clamp(0, 1)])
+
+
+def _extreme(plane: torch.Tensor, size: int, extreme: Callable[..., np.ndarray]) -> torch.Tensor:
+    """(1, size, size): greatest or least value of each cell of (1, H, W); cells as adaptive_max_pool2d has them."""
+    field = plane.numpy()
+    for axis in (1, 2):
+        length = field.shape[axis]
+        ends = -(-np.arange(1, size + 1) * length // size)
+        starts = np.arange(size) * length // size
+        places = np.minimum(starts[:, None] + np.arange((ends - starts).max()), ends[:, None] - 1)
+        field = extreme(np.take(field, places, axis), axis=axis + 1)
+    return torch.from_numpy(field)
 
 
 def view_corners(height: int, width: int, crop: int, views: int) -> list[tuple[int, int]]:
@@ -182,6 +197,7 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
     height, width = native.shape[:2]
     factor = max(height, width) // LARGE_PX
     whole = to_tensor(native if factor < 2 else reduced(native, factor))
+    planes = whole.contiguous()
     corners = view_corners(height, width, crop_px, views)
     spots = [
         tuple(
@@ -191,11 +207,13 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
         for top, left in corners
     ]
     unique = sorted(set(spots))
-    windows = torch.stack([_cut(native, spot, gauges.WINDOW) for spot in unique])
-    read, seen = measured(shrunk(whole, gauges.WINDOW)[None], windows)
-    crops = torch.stack([_cut(native, corner, crop_px) for corner in corners])
+    windows = _cut(native, unique, gauges.WINDOW)
+    small = shrunk(planes, gauges.WINDOW)
+    # gauges sum in the order of memory, which is that of the photo where nothing was shrunk
+    read, seen = measured((whole if small is planes else small)[None], windows)
+    crops = _cut(native, corners, crop_px)
     own = [unique.index(spot) for spot in spots]
-    return Views(thumbnail(whole, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
+    return Views(thumbnail(planes, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
 
 
 def reduced(image: np.ndarray, factor: int) -> np.ndarray:
@@ -206,10 +224,10 @@ def reduced(image: np.ndarray, factor: int) -> np.ndarray:
     return np.concatenate([np.asarray(Image.fromarray(image[at : at + band]).reduce(factor)) for at in starts])
 
 
-def _cut(image: np.ndarray, corner: tuple[int, ...], size: int) -> torch.Tensor:
-    """(3, h, w) in [0, 1] of at most `size` px at (top, left) of a photo (H, W, 3) uint8."""
-    top, left = corner
-    return to_tensor(image[top : top + size, left : left + size])
+def _cut(image: np.ndarray, corners: Sequence[tuple[int, ...]], size: int) -> torch.Tensor:
+    """(N, 3, h, w) in [0, 1] of at most `size` px each at (top, left) corners of a photo (H, W, 3) uint8."""
+    cuts = [image[top : top + size, left : left + size].transpose(2, 0, 1) for top, left in corners]
+    return torch.from_numpy(np.stack(cuts)).float().div_(255)
 
 
 def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -230,4 +248,6 @@ def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, 
 def shrunk(image: torch.Tensor, size: int) -> torch.Tensor:
     """(3, h, w): the photo with sides of at most `size` px, by area averaging, its shape ignored."""
     sides = (min(image.shape[-2], size), min(image.shape[-1], size))
-    return image if sides == tuple(image.shape[-2:]) else F.interpolate(image[None], size=sides, mode="area")[0]
+    if sides == tuple(image.shape[-2:]):
+        return image
+    return F.interpolate(image.contiguous()[None], size=sides, mode="area")[0]
