@@ -109,11 +109,11 @@ def _table(whole: Tensor, window: Tensor, found: Tensor) -> tuple[tuple[str, ...
     _structure(raw, window.detach().cpu())
     _falling(raw, found.detach().cpu())
     names, spectra = _blurring(window.detach().cpu())
-    plain, powers = (
-        torch.from_numpy(np.stack([np.broadcast_to(value, size) for value in part.values()]))
-        for part in (raw.plain, raw.powers)
-    )
-    return (*raw.plain, *raw.powers, *names), torch.cat([plain, powers.log10_(), spectra])
+    measured = np.empty((len(raw.plain) + len(raw.powers), size), np.float32)
+    for row, value in enumerate((*raw.plain.values(), *raw.powers.values())):
+        measured[row] = value
+    plain, powers = torch.from_numpy(measured).split([len(raw.plain), len(raw.powers)])
+    return (*raw.plain, *raw.powers, *names), torch.cat([plain, powers.log10(), spectra])
 
 
 def _tones(raw: Raw, whole: Tensor) -> None:
@@ -341,8 +341,8 @@ def _sampled(field: Field) -> Field:
     return field[..., ::step, ::step]
 
 
-def quantiles(sample: Field, shares: tuple[float, ...]) -> Field:
-    """(len(shares), B) of fields (B, h, w)."""
+def quantiles(sample: Field, shares: tuple[float, ...]) -> list[Field]:
+    """One (B,) a share, of fields (B, h, w)."""
     flat = sample.reshape(len(sample), -1)
     return fields.quantiles(flat, [round(share * (flat.shape[1] - 1)) for share in shares])
 
