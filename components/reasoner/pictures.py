@@ -130,16 +130,16 @@ def _grid_excess(grey: torch.Tensor) -> torch.Tensor:
     return excess.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
-def patchify(pictures: torch.Tensor) -> torch.Tensor:
+def patchify(pictures: torch.Tensor, frames: int = FRAMES) -> torch.Tensor:
     """(B, patches, 3 * 2 * 16 * 16): pictures (B, 3, H, W) in [0, 1] as Qwen3-VL's image processor lays them out.
 
-    Values become [-1, 1], the still picture is repeated as both frames, and patches stand in blocks of 2 x 2.
+    Values become [-1, 1], the still picture is repeated as both `frames`, and patches stand in blocks of 2 x 2.
     """
     batch, channels, height, width = pictures.shape
     rows, columns = height // PATCH // MERGE, width // PATCH // MERGE
     blocks = (pictures * 2 - 1).view(batch, channels, rows, MERGE, PATCH, columns, MERGE, PATCH)
     blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7)  # rows, columns, 2, 2, channel, 16, 16
-    blocks = blocks.unsqueeze(-3).expand(*blocks.shape[:-2], FRAMES, PATCH, PATCH)
+    blocks = blocks.unsqueeze(-3).expand(*blocks.shape[:-2], frames, PATCH, PATCH)
     return blocks.reshape(batch, rows * columns * MERGE**2, -1)
 
 
@@ -165,8 +165,8 @@ class Views:
         return Views(*(torch.cat(field) for field in fields))
 
 
-def look(views: Views) -> torch.Tensor:
-    """(V, patches, values) of the nine pictures of V views.
+def look(views: Views, frames: int = FRAMES) -> torch.Tensor:
+    """(V, patches, values) of the nine pictures of V views, each repeated as so many `frames`.
 
     Thumbnail and its evidence, gauges, crop and its three pictures of evidence, streaks in the crop's surroundings,
     the gauges of their spectrum.
@@ -174,7 +174,7 @@ def look(views: Views) -> torch.Tensor:
     thumbnails = views.thumbnails.split(3, 1)
     first, second = (gauges.chart(values) for values in views.gauges.split(gauges.CHART, 1))
     pictures = (*thumbnails, first, views.crops, *evidence(views.crops), views.streaks, second)
-    return torch.cat([patchify(picture) for picture in pictures], 1)
+    return torch.cat([patchify(picture, frames) for picture in pictures], 1)
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
