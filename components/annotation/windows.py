@@ -41,3 +41,14 @@ def mean_near(field: Tensor, window: int) -> Tensor:
         total /= inside.to(field.dtype)[:, None] if axis == -2 else inside.to(field.dtype)
         field = total
     return field
+
+
+def mean_of_nine(field: Tensor) -> Tensor:
+    """Mean of (B, C, H, W) in the 3 x 3 px around each pixel, the border repeated outwards; with avg_pool2d's bits."""
+    height, width = field.shape[-2:]
+    padded = F.pad(field, (1, 1, 1, 1), mode="replicate")
+    total = torch.zeros_like(field)
+    for down in range(3):
+        for right in range(3):
+            total += padded[..., down : down + height, right : right + width]
+    return total.div_(9)

@@ -8,6 +8,7 @@ of this size waits for Python and small operations more than for arithmetic. `tr
 
 from __future__ import annotations
 
+import math
 from itertools import groupby
 
 import torch
@@ -22,6 +23,10 @@ from components.reasoner import pictures
 
 # per text layer (keys, values), each (V, heads, L, head_dim): of all positions, as far as they were run
 Cache = list[tuple[Tensor, Tensor]]
+
+# x / 2 * (1 + tanh(y)) = x * sigmoid(2 y), y = sqrt(2 / pi) * (x + 0.044715 * x^3)
+GELU_LINE = 2 * math.sqrt(2 / math.pi)
+GELU_CUBE = 0.044715 * GELU_LINE
 
 
 def _turned(states: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -99,13 +104,21 @@ class Passes:
                 done = F.scaled_dot_product_attention(*parts, scale=own.scaling)
                 seen.append(done.transpose(1, 2).reshape(batch, end - start, width))
             states = states + own.proj(torch.cat(seen, 1))
-            states = states + block.mlp(block.norm2(states))
+            states = states + self._wide(block.mlp, block.norm2(states))
             if number in tower.deepstack_visual_indexes:
                 place = tower.deepstack_visual_indexes.index(number)
                 if place in self.added:
                     added[place] = tower.deepstack_merger_list[place](states.view(-1, width)).view(batch, -1, width)
         merged = [tower.merger(states.view(-1, width)), *(added[place] for place in self.added)]
         return [features.reshape(batch, len(self.images), -1) for features in merged]
+
+    def _wide(self, mlp, states: Tensor) -> Tensor:
+        """The tower's two layers; its GELU as a sigmoid, which takes half the time of a hyperbolic tangent."""
+        states = mlp.linear_fc1(states)
+        if self.tower.config.hidden_act != "gelu_pytorch_tanh":
+            return mlp.linear_fc2(mlp.act_fn(states))
+        inner = (states * states).mul_(GELU_CUBE).add_(GELU_LINE).mul_(states)
+        return mlp.linear_fc2(inner.sigmoid_().mul_(states))
 
     def cache(self, batch: int) -> Cache:
         """Room for keys and values of `batch` sequences."""
@@ -172,3 +185,4 @@ class Passes:
 
 def _rms(states: Tensor, norm) -> Tensor:
     return F.rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
+

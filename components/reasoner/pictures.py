@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from components.annotation.windows import mean_near, most_near
+from components.annotation.windows import mean_near, mean_of_nine, most_near
 from components.reasoner import gauges, streaks
 
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
@@ -102,7 +102,7 @@ def evidence(crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     """
     grey = crop.mean(1, keepdim=True)
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
-    residual = (1.6 * (grey - F.avg_pool2d(padded, 3, stride=1)).abs().sqrt()).clamp(0, 1)
+    residual = (1.6 * (grey - mean_of_nine(grey)).abs().sqrt()).clamp(0, 1)
     darkest = crop.amin(1, keepdim=True)
     eroded = -most_near(-darkest, NEAR)
     top_hat = (2.5 * (darkest - most_near(eroded, NEAR))).clamp(0, 1)
@@ -111,11 +111,9 @@ def evidence(crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     sharpest = most_near(dx.abs() + dy.abs(), NEAR).clamp(0, 1)
     blocks = 0.5 * (_grid_excess(grey) + _grid_excess(grey.transpose(-1, -2)).transpose(-1, -2))
-    floor = (2 * -most_near(-F.avg_pool2d(F.pad(residual, (1, 1, 1, 1), mode="replicate"), 3, stride=1), NEAR)).clamp(
-        0, 1
-    )
+    floor = (2 * -most_near(-mean_of_nine(residual), NEAR)).clamp(0, 1)
     detail = torch.cat([sharpest, blocks, floor], 1)
-    xx, yy, xy = mean_near(dx * dx, NEAR), mean_near(dy * dy, NEAR), mean_near(dx * dy, NEAR)
+    xx, yy, xy = mean_near(torch.cat([dx * dx, dy * dy, dx * dy], 1), NEAR).split(1, 1)
     energy = xx + yy + 1e-4
     direction = [0.5 + 0.5 * (xx - yy) / energy, 0.5 + xy / energy, torch.hypot(xx - yy, 2 * xy) / energy]
     return light, detail, torch.cat(direction, 1)
