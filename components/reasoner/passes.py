@@ -43,7 +43,7 @@ class Passes:
     """The tower and the text model of a reasoner, for views of one grid and sequences of one template."""
 
     def __init__(self, model, template: Tensor, positions: Tensor, grid: list[list[int]]) -> None:
-        """`template` (L,) token ids, `positions` (3, 1, L) their rotary positions, `grid` that of the view's pictures."""
+        """`template` (L,) token ids, `positions` (3, 1, L) their rotary positions, `grid` that of a view's pictures."""
         self.tower, self.text = model.model.visual, model.model.language_model
         self.device = positions.device
         self.length = len(template)
@@ -74,7 +74,9 @@ class Passes:
         self.frame_weight = weight.sum(2).flatten(1)
         places = (tower.pos_embed(indices) * weights[:, :, None]).sum(1).to(weight.dtype)
         self.places = places + tower.patch_embed.proj.bias
-        cosine, sine = tower.rotary_pos_emb(self.places, get_vision_position_ids(grid, tower.spatial_merge_size, kwargs={}))
+        cosine, sine = tower.rotary_pos_emb(
+            self.places, get_vision_position_ids(grid, tower.spatial_merge_size, kwargs={})
+        )
         self.tower_angles = _angles(*(field.to(weight.dtype)[:, None, None] for field in (cosine, sine)))
         # pictures of equal size that follow one another attend together: (patches each, first, end)
         self.runs, start = [], 0
@@ -127,7 +129,9 @@ class Passes:
         like = self.places
         return [(like.new_empty(shape), like.new_empty(shape)) for _ in self.text.layers]
 
-    def run(self, ids: Tensor, begin: int, end: int, cache: Cache, features: list[Tensor] | None, read: Tensor) -> Tensor:
+    def run(
+        self, ids: Tensor, begin: int, end: int, cache: Cache, features: list[Tensor] | None, read: Tensor
+    ) -> Tensor:
         """Hidden states (V, n, D) at the places `read` (n,), of begin..end, of sequences ids (V, L).
 
         Positions before `begin` are taken from the cache, into which begin..end are written; `features` are what
@@ -166,9 +170,7 @@ class Passes:
                 cosine[own_places],
                 sine[own_places],
             )
-        query = _turned(
-            _rms(own.q_proj(normed).view(batch, len(asked), -1, own.head_dim), own.q_norm), cosine, sine
-        )
+        query = _turned(_rms(own.q_proj(normed).view(batch, len(asked), -1, own.head_dim), own.q_norm), cosine, sine)
         whole = begin == 0 and len(asked) == end
         mask = None if whole else self._mask(asked, end, query.dtype)
         seen = F.scaled_dot_product_attention(
@@ -185,4 +187,3 @@ class Passes:
 
 def _rms(states: Tensor, norm) -> Tensor:
     return F.rms_norm(states, norm.weight.shape, norm.weight, norm.variance_epsilon)
-

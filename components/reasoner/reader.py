@@ -139,7 +139,9 @@ class Reasoner:
             means = torch.zeros(len(table), *told.shape[1:]).index_add_(0, owner, told)
             mine = torch.unique(owner)
             table[mine[:, None], slots] = means[mine]
-            ids[:, places] = self.options[slots].expand(len(table), -1, -1).gather(2, means.argmax(-1, True))[owner, :, 0]
+            ids[:, places] = (
+                self.options[slots].expand(len(table), -1, -1).gather(2, means.argmax(-1, True))[owner, :, 0]
+            )
             if block == FINDINGS:
                 own = torch.isin(slots, layout.findings)
                 embedding.index_add_(0, owner, hidden[:, own.to(hidden.device)].mean(1).float().cpu() * weight[:, 0])
