@@ -6,6 +6,7 @@ Shrinking a photo hides noise, compression and small blur, so each view is a cro
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from components.annotation.windows import mean_near, most_near
+from components.annotation.windows import mean_near, mean_of_nine, most_near
 from components.reasoner import gauges, streaks
 
 PATCH, MERGE, FRAMES = 16, 2, 2  # fixed by Qwen3-VL: patch size, spatial merge, temporal patch size
@@ -43,13 +44,27 @@ def thumbnail(image: torch.Tensor, size: int) -> torch.Tensor:
     The other three channels are the brightest spot of each cell (a night scene has lights, an underexposed one has
     not), its darkest channel's least value (haze lifts it everywhere), and its spread (times four).
     """
-    mean = F.interpolate(image[None], size=(size, size), mode="area")[0]
-    grey = image.mean(0, keepdim=True)
-    lightest = F.adaptive_max_pool2d(grey, size)
-    darkest = -F.adaptive_max_pool2d(-image.amin(0, keepdim=True), size)
+    # a channel after the other in memory, which is several times as fast
+    planes = image.contiguous()
+    mean = F.interpolate(planes[None], size=(size, size), mode="area")[0]
+    grey = planes.mean(0, keepdim=True)
+    lightest = _extreme(grey, size, np.max)
+    darkest = _extreme(planes.amin(0, keepdim=True), size, np.min)
     squares = F.interpolate((grey * grey)[None], size=(size, size), mode="area")[0]
     spread = (squares - mean.mean(0, keepdim=True) ** 2).clamp(min=0).sqrt()
     return torch.cat([mean, lightest, darkest, (4 * spread).clamp(0, 1)])
+
+
+def _extreme(plane: torch.Tensor, size: int, extreme: Callable[..., np.ndarray]) -> torch.Tensor:
+    """(1, size, size): greatest or least value of each cell of (1, H, W); cells as adaptive_max_pool2d has them."""
+    field = plane.numpy()
+    for axis in (1, 2):
+        length = field.shape[axis]
+        ends = -(-np.arange(1, size + 1) * length // size)
+        starts = np.arange(size) * length // size
+        places = np.minimum(starts[:, None] + np.arange((ends - starts).max()), ends[:, None] - 1)
+        field = extreme(np.take(field, places, axis), axis=axis + 1)
+    return torch.from_numpy(field)
 
 
 def view_corners(height: int, width: int, crop: int, views: int) -> list[tuple[int, int]]:
@@ -87,7 +102,7 @@ def evidence(crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     """
     grey = crop.mean(1, keepdim=True)
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
-    residual = (1.6 * (grey - F.avg_pool2d(padded, 3, stride=1)).abs().sqrt()).clamp(0, 1)
+    residual = (1.6 * (grey - mean_of_nine(grey)).abs().sqrt()).clamp(0, 1)
     darkest = crop.amin(1, keepdim=True)
     eroded = -most_near(-darkest, NEAR)
     top_hat = (2.5 * (darkest - most_near(eroded, NEAR))).clamp(0, 1)
@@ -96,11 +111,9 @@ def evidence(crop: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
     dy = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
     sharpest = most_near(dx.abs() + dy.abs(), NEAR).clamp(0, 1)
     blocks = 0.5 * (_grid_excess(grey) + _grid_excess(grey.transpose(-1, -2)).transpose(-1, -2))
-    floor = (2 * -most_near(-F.avg_pool2d(F.pad(residual, (1, 1, 1, 1), mode="replicate"), 3, stride=1), NEAR)).clamp(
-        0, 1
-    )
+    floor = (2 * -most_near(-mean_of_nine(residual), NEAR)).clamp(0, 1)
     detail = torch.cat([sharpest, blocks, floor], 1)
-    xx, yy, xy = mean_near(dx * dx, NEAR), mean_near(dy * dy, NEAR), mean_near(dx * dy, NEAR)
+    xx, yy, xy = mean_near(torch.cat([dx * dx, dy * dy, dx * dy], 1), NEAR).split(1, 1)
     energy = xx + yy + 1e-4
     direction = [0.5 + 0.5 * (xx - yy) / energy, 0.5 + xy / energy, torch.hypot(xx - yy, 2 * xy) / energy]
     return light, detail, torch.cat(direction, 1)
@@ -115,16 +128,16 @@ def _grid_excess(grey: torch.Tensor) -> torch.Tensor:
     return excess.repeat_interleave(8, -1).repeat_interleave(8, -2)
 
 
-def patchify(pictures: torch.Tensor) -> torch.Tensor:
+def patchify(pictures: torch.Tensor, frames: int = FRAMES) -> torch.Tensor:
     """(B, patches, 3 * 2 * 16 * 16): pictures (B, 3, H, W) in [0, 1] as Qwen3-VL's image processor lays them out.
 
-    Values become [-1, 1], the still picture is repeated as both frames, and patches stand in blocks of 2 x 2.
+    Values become [-1, 1], the still picture is repeated as both `frames`, and patches stand in blocks of 2 x 2.
     """
     batch, channels, height, width = pictures.shape
     rows, columns = height // PATCH // MERGE, width // PATCH // MERGE
     blocks = (pictures * 2 - 1).view(batch, channels, rows, MERGE, PATCH, columns, MERGE, PATCH)
     blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7)  # rows, columns, 2, 2, channel, 16, 16
-    blocks = blocks.unsqueeze(-3).expand(*blocks.shape[:-2], FRAMES, PATCH, PATCH)
+    blocks = blocks.unsqueeze(-3).expand(*blocks.shape[:-2], frames, PATCH, PATCH)
     return blocks.reshape(batch, rows * columns * MERGE**2, -1)
 
 
@@ -150,8 +163,8 @@ class Views:
         return Views(*(torch.cat(field) for field in fields))
 
 
-def look(views: Views) -> torch.Tensor:
-    """(V, patches, values) of the nine pictures of V views.
+def look(views: Views, frames: int = FRAMES) -> torch.Tensor:
+    """(V, patches, values) of the nine pictures of V views, each repeated as so many `frames`.
 
     Thumbnail and its evidence, gauges, crop and its three pictures of evidence, streaks in the crop's surroundings,
     the gauges of their spectrum.
@@ -159,7 +172,7 @@ def look(views: Views) -> torch.Tensor:
     thumbnails = views.thumbnails.split(3, 1)
     first, second = (gauges.chart(values) for values in views.gauges.split(gauges.CHART, 1))
     pictures = (*thumbnails, first, views.crops, *evidence(views.crops), views.streaks, second)
-    return torch.cat([patchify(picture) for picture in pictures], 1)
+    return torch.cat([patchify(picture, frames) for picture in pictures], 1)
 
 
 def grid_thw(thumbnail_px: int, crop_px: int) -> list[list[int]]:
@@ -182,6 +195,7 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
     height, width = native.shape[:2]
     factor = max(height, width) // LARGE_PX
     whole = to_tensor(native if factor < 2 else reduced(native, factor))
+    planes = whole.contiguous()
     corners = view_corners(height, width, crop_px, views)
     spots = [
         tuple(
@@ -191,11 +205,13 @@ def views_of(image: np.ndarray, thumbnail_px: int, crop_px: int, views: int) -> 
         for top, left in corners
     ]
     unique = sorted(set(spots))
-    windows = torch.stack([_cut(native, spot, gauges.WINDOW) for spot in unique])
-    read, seen = measured(shrunk(whole, gauges.WINDOW)[None], windows)
-    crops = torch.stack([_cut(native, corner, crop_px) for corner in corners])
+    windows = _cut(native, unique, gauges.WINDOW)
+    small = shrunk(planes, gauges.WINDOW)
+    # gauges sum in the order of memory, which is that of the photo where nothing was shrunk
+    read, seen = measured((whole if small is planes else small)[None], windows)
+    crops = _cut(native, corners, crop_px)
     own = [unique.index(spot) for spot in spots]
-    return Views(thumbnail(whole, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
+    return Views(thumbnail(planes, thumbnail_px).expand(len(crops), -1, -1, -1), read[own], crops, seen[own])
 
 
 def reduced(image: np.ndarray, factor: int) -> np.ndarray:
@@ -206,10 +222,10 @@ def reduced(image: np.ndarray, factor: int) -> np.ndarray:
     return np.concatenate([np.asarray(Image.fromarray(image[at : at + band]).reduce(factor)) for at in starts])
 
 
-def _cut(image: np.ndarray, corner: tuple[int, ...], size: int) -> torch.Tensor:
-    """(3, h, w) in [0, 1] of at most `size` px at (top, left) of a photo (H, W, 3) uint8."""
-    top, left = corner
-    return to_tensor(image[top : top + size, left : left + size])
+def _cut(image: np.ndarray, corners: Sequence[tuple[int, ...]], size: int) -> torch.Tensor:
+    """(N, 3, h, w) in [0, 1] of at most `size` px each at (top, left) corners of a photo (H, W, 3) uint8."""
+    cuts = [image[top : top + size, left : left + size].transpose(2, 0, 1) for top, left in corners]
+    return torch.from_numpy(np.stack(cuts)).float().div_(255)
 
 
 def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -230,4 +246,6 @@ def measured(whole: torch.Tensor, windows: torch.Tensor) -> tuple[torch.Tensor, 
 def shrunk(image: torch.Tensor, size: int) -> torch.Tensor:
     """(3, h, w): the photo with sides of at most `size` px, by area averaging, its shape ignored."""
     sides = (min(image.shape[-2], size), min(image.shape[-1], size))
-    return image if sides == tuple(image.shape[-2:]) else F.interpolate(image[None], size=sides, mode="area")[0]
+    if sides == tuple(image.shape[-2:]):
+        return image
+    return F.interpolate(image.contiguous()[None], size=sides, mode="area")[0]

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
 from components.diagnosis import BLUR_KINDS, TYPES, Diagnosis, Finding, narrate
 from components.reasoner import model as models
-from components.reasoner import pictures, speed
+from components.reasoner import passes, pictures, speed
 from components.reasoner.answer import (
     FACTOR_SCALES,
     FACTORS_BLOCK,
@@ -87,7 +86,13 @@ class Reasoner:
             speed.quicken(self.model)
         self.device = device
         self.layout = self.sight.layout(self.tokenizer)
-        self.positions = models.position_ids(self.model, self.layout, self.sight.grid).to(device)
+        positions = models.position_ids(self.model, self.layout, self.sight.grid).to(device)
+        self.passes = passes.Passes(self.model, self.layout.template, positions, self.sight.grid)
+        # option token ids of each slot (S, most options), and which of them there are
+        self.options = torch.nn.utils.rnn.pad_sequence(self.layout.options, batch_first=True)
+        self.offered = torch.nn.utils.rnn.pad_sequence(
+            [torch.ones_like(options, dtype=torch.bool) for options in self.layout.options], batch_first=True
+        )
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
@@ -105,55 +110,50 @@ class Reasoner:
         """
         views = self.views(images)
         owner = _owners(views)
-        reading = Reading(
-            [torch.zeros(len(images), len(options)) for options in self.layout.options],
-            torch.zeros(len(images), self.model.config.text_config.hidden_size),
-        )
+        table = torch.zeros(len(images), *self.options.shape)
+        embedding = torch.zeros(len(images), self.model.config.text_config.hidden_size)
         for photos, seen in _passes(views):
-            self._decode(reading, owner[photos], seen)
-        return reading
+            self._decode(table, embedding, owner[photos], seen)
+        parts = zip(table.unbind(1), self.layout.options, strict=True)
+        return Reading([part[:, : len(options)] for part, options in parts], embedding)
 
     @torch.inference_mode()
-    def _decode(self, reading: Reading, owner: torch.Tensor, views: pictures.Views) -> None:
-        """Decode some photos with all their views, into their rows of `reading`; owner (V,) is the row of each view."""
+    def _decode(self, table: torch.Tensor, embedding: torch.Tensor, owner: torch.Tensor, views: pictures.Views) -> None:
+        """Decode some photos with all their views, into their rows of `table` (B, S, most options) and `embedding`;
+        owner (V,) is the row of each view."""
         layout = self.layout
         ids = layout.template.repeat(len(owner), 1)
-        weight = 1 / torch.bincount(owner)[owner].float()[:, None]
-        cache = DynamicCache(config=self.model.config.text_config)
-        self._run(ids, 0, layout.starts[THOUGHT], cache, self._sight(views))
+        weight = 1 / torch.bincount(owner)[owner].float()[:, None, None]
+        cache = self.passes.cache(len(owner))
+        features: list[torch.Tensor] | None = self._sight(views)
         for block in (THOUGHT, FINDINGS, FACTORS_BLOCK):
-            begin = layout.starts[max(THOUGHT, block - 1)]
-            if cache.get_seq_length() > begin:
-                cache.crop(begin - cache.get_seq_length())
-            hidden = self._run(ids, begin, layout.starts[block + 1], cache, None)
-            slots = torch.nonzero(layout.blocks == block).flatten().tolist()
-            logits = self.model.lm_head(hidden[:, layout.positions[slots] - 1 - begin]).float().cpu()
-            for place, slot in enumerate(slots):
-                options = layout.options[slot]
-                reading.probabilities[slot].index_add_(0, owner, logits[:, place, options].softmax(-1) * weight)
-                best = reading.probabilities[slot].argmax(-1)
-                ids[:, layout.positions[slot]] = options[best][owner]
+            # the prompt comes with the first block, each block again, decided, with the next
+            begin = 0 if block == THOUGHT else layout.starts[block - 1]
+            slots = torch.nonzero(layout.blocks == block).flatten()
+            places = layout.positions[slots]
+            hidden = self.passes.run(ids, begin, layout.starts[block + 1], cache, features, places - 1)
+            features = None
+            logits = self.model.lm_head(hidden).float().cpu()
+            logits = logits.gather(2, self.options[slots].expand(len(owner), -1, -1))
+            told = logits.masked_fill_(~self.offered[slots], float("-inf")).softmax(-1).mul_(weight)
+            means = torch.zeros(len(table), *told.shape[1:]).index_add_(0, owner, told)
+            mine = torch.unique(owner)
+            table[mine[:, None], slots] = means[mine]
+            ids[:, places] = (
+                self.options[slots].expand(len(table), -1, -1).gather(2, means.argmax(-1, True))[owner, :, 0]
+            )
             if block == FINDINGS:
-                places = layout.positions[layout.findings] - 1 - begin
-                reading.embedding.index_add_(0, owner, hidden[:, places].mean(1).float().cpu() * weight)
+                own = torch.isin(slots, layout.findings)
+                embedding.index_add_(0, owner, hidden[:, own.to(hidden.device)].mean(1).float().cpu() * weight[:, 0])
 
-    def _sight(self, views: pictures.Views):
+    def _sight(self, views: pictures.Views) -> list[torch.Tensor]:
         """The vision tower's features of views."""
-        patches = pictures.look(views)
-        grid = torch.tensor(self.sight.grid).repeat(len(patches), 1)
-        return self.model.model.get_image_features(
-            patches.flatten(0, 1).to(self.device), grid.to(self.device), return_dict=True
-        )
+        return self.passes.see(views)
 
-    def _run(self, ids: torch.Tensor, begin: int, end: int, cache: DynamicCache | None, features) -> torch.Tensor:
+    def _run(self, ids: torch.Tensor, begin: int, end: int, cache: passes.Cache | None, features) -> torch.Tensor:
         """Hidden states (V, end - begin, D) of positions begin..end of sequences (V, L), given what is in the cache."""
-        return self.model.model(
-            input_ids=ids[:, begin:end].to(self.device),
-            mm_encoder_outputs=None if features is None else {"image": features},
-            position_ids=self.positions[..., begin:end].expand(3, len(ids), -1),
-            past_key_values=cache,
-            use_cache=cache is not None,
-        )[0]
+        kept = cache or self.passes.cache(len(ids))
+        return self.passes.run(ids, begin, end, kept, features, torch.arange(begin, end))
 
     def score_severities(self, images: list[np.ndarray] | torch.Tensor) -> torch.Tensor:
         """(B, 7) expected severity in [0, 100] per type, absent counted as 0; one pass over all views.
@@ -169,9 +169,11 @@ class Reasoner:
         with torch.inference_mode():
             for photos, seen in _passes(views):
                 ids = self.layout.template.repeat(len(seen), 1)
-                hidden = self._run(ids, 0, self.layout.starts[FACTORS_BLOCK], None, self._sight(seen))
-                places = self.layout.positions[self.layout.findings]
-                logits = self.model.lm_head(hidden[:, places - 1])[..., self.layout.digits].float().cpu()
+                # nothing that comes after the last finding can change it
+                places = self.layout.positions[self.layout.findings] - 1
+                cache = self.passes.cache(len(seen))
+                hidden = self.passes.run(ids, 0, int(places.max()) + 1, cache, self._sight(seen), places)
+                logits = self.model.lm_head(hidden)[..., self.layout.digits].float().cpu()
                 table.index_add_(0, owner[photos], logits.softmax(-1))
         presence, severity = expected_severities(table / torch.bincount(owner)[:, None, None])
         return presence * severity

@@ -30,7 +30,10 @@ from components.reasoner.reader import CALIBRATION_FILE, Reasoner
 LOG_EVERY = 10
 METRICS = "metrics.json"
 # what decides about the thresholds: when it changes, the last checkpoint is calibrated again, not trained again
-CALIBRATED_BY = ("calibrate.py", "reader.py", "pictures.py", "gauges.py", "gauges.json", "streaks.py", "answer.py")
+CALIBRATED_BY = (
+    *("calibrate.py", "reader.py", "passes.py", "pictures.py", "answer.py"),
+    *("gauges.py", "gauges.json", "measures.py", "fields.py", "streaks.py"),
+)
 
 
 def deepspeed_config(config: ReasonerParams) -> dict:

@@ -58,27 +58,27 @@ def of_each(windows: torch.Tensor) -> torch.Tensor:
 def _power(windows: torch.Tensor) -> torch.Tensor:
     """(N, s * (s // 2 + 1)): power by frequency of windows (N, 3, s, s), tapered, in grey."""
     grey = windows.mean(1)
-    taper = torch.hann_window(grey.shape[-1], device=grey.device)
-    taper = taper[:, None] * taper
+    taper, energy = (field.to(grey.device) for field in _taper(grey.shape[-1]))
     field = (grey - grey.mean((1, 2), keepdim=True)) * taper
-    return (torch.fft.rfft2(field).abs().square() / taper.square().sum()).flatten(1)
+    return (torch.fft.rfft2(field).abs().square() / energy).flatten(1)
 
 
 def _describe(power: torch.Tensor, side: int) -> torch.Tensor:
     """(N, FINGERPRINT) of powers (N, side * (side // 2 + 1))."""
     power = (power + FLOOR).log()
-    fine, rings, cells = (bins.to(power.device) for bins in _bins(side))
-    profile, coarse = _means(power, fine, RADII), _means(power, rings, RINGS)
-    polar = _means(power, cells, SECTORS * RINGS).unflatten(1, (SECTORS, RINGS))
+    fine, rings, cells = (_means(power, *bins) for bins in _bins(side))
+    profile, coarse, polar = fine, rings, cells.unflatten(1, (SECTORS, RINGS))
     polar = torch.where(polar.isnan(), 0, polar - coarse[:, None])
     profile = torch.where(profile.isnan(), coarse.repeat_interleave(RADII // RINGS, 1), profile)
     return torch.cat([(profile + 9) / 5, polar.flatten(1) / 2], 1)
 
 
-def _means(values: torch.Tensor, bins: torch.Tensor, count: int) -> torch.Tensor:
-    """(N, count) means of values (N, n) by bin (n,); those of bin `count` are left out, an empty bin gives NaN."""
-    total = values.new_zeros(len(values), count + 1).index_add_(1, bins, values)[:, :count]
-    return total / torch.bincount(bins, minlength=count + 1)[:count]
+def _means(values: torch.Tensor, bins: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    """(N, count) means of values (N, n) by bin (n,) of known sizes (count,); those of bin `count` are left out, an
+    empty bin gives NaN."""
+    count = len(sizes)
+    total = values.new_zeros(len(values), count + 1).index_add_(1, bins.to(values.device), values)[:, :count]
+    return total / sizes.to(values.device)
 
 
 def _spread(length: int, side: int) -> list[int]:
@@ -90,9 +90,17 @@ def _spread(length: int, side: int) -> list[int]:
 
 
 @cache
-def _bins(side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _taper(side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The window (side, side) that a picture is multiplied with, and its energy."""
+    taper = torch.hann_window(side)
+    taper = taper[:, None] * taper
+    return taper, taper.square().sum()
+
+
+@cache
+def _bins(side: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Bins (side * (side // 2 + 1),) of the frequencies of a half spectrum, by radius fine and coarse, and by sector
-    and radius; what lies outside of the largest circle has the number of bins."""
+    and radius, each with the sizes of its bins; what lies outside of the largest circle has the number of bins."""
     down, right = torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None].expand(side, -1)
     radius = (down.square() + right.square()).sqrt().flatten()
     angle = torch.atan2(down.expand_as(right), right).flatten() % math.pi
@@ -100,4 +108,5 @@ def _bins(side: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     fine, rings = ((2 * count * radius).long() for count in (RADII, RINGS))
     cells = (SECTORS * angle / math.pi).long().clamp(max=SECTORS - 1) * RINGS + rings
     pairs = ((fine, RADII), (rings, RINGS), (cells, SECTORS * RINGS))
-    return tuple(torch.where(outside, count, bins) for bins, count in pairs)  # type: ignore[return-value]
+    all_bins = [(torch.where(outside, count, bins), count) for bins, count in pairs]
+    return [(bins, torch.bincount(bins, minlength=count + 1)[:count]) for bins, count in all_bins]

@@ -80,3 +80,22 @@ def test_scores_are_those_of_the_blank_form(folder, photos):
     presence = 1 - table[:, 0]
     severity = (table[:, 1:] * torch.linspace(1, 100, 9)).sum(-1) / presence
     assert torch.allclose(scores[0], presence * severity, atol=1e-3)
+
+
+def test_the_passes_are_those_of_transformers(folder, photos):
+    """Logits of every slot, of the blank form, by transformers' own forward pass and by ours."""
+    reasoner = Reasoner(folder)
+    plain, _, sight = models.load(folder)
+    layout = reasoner.layout
+    views = reasoner.views(photos[:1])[0]
+    ids = layout.template.repeat(len(views), 1)
+    with torch.inference_mode():
+        theirs = plain(
+            input_ids=ids,
+            pixel_values=pictures.look(views).flatten(0, 1),
+            image_grid_thw=torch.tensor(sight.grid).repeat(len(views), 1),
+            mm_token_type_ids=(ids == plain.config.image_token_id).int(),
+        ).logits[:, layout.positions - 1]
+        hidden = reasoner._run(ids, 0, ids.shape[1], None, reasoner._sight(views))
+        ours = reasoner.model.lm_head(hidden[:, layout.positions - 1])
+    assert torch.allclose(ours.softmax(-1), theirs.softmax(-1), atol=1e-5)
