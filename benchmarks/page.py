@@ -61,7 +61,7 @@ def many(page: Page, folder: Path) -> None:
     letter.write_text("Dear Sir", encoding="utf-8")
     drop(
         page,
-        degraded(folder / "mixed.png", "noise", like=folder / "hikers in the haze.png"),
+        degraded(folder / "grainy.png", "noise", like=folder / "hikers in the haze.png"),
         torn,
         letter,
         long,

@@ -173,7 +173,7 @@ def test_keyboard_alone_on_a_phone_in_the_dark(browser: Browser, url: str, tmp_p
     grainy = degraded(tmp_path / "grainy.png", "noise")
     with visiting(browser, url, viewport=PHONE, color_scheme="dark", has_touch=True) as page:
         expect(page.get_by_role("button", name="Houses on the shore")).to_be_visible(timeout=PATIENCE_MS)
-        walk_to(page, "Photos to diagnose and restore")
+        walk_to(page, "Click to upload or drop files")
         with page.expect_file_chooser() as waiting:
             page.keyboard.press("Enter")
         waiting.value.set_files(grainy)
@@ -211,10 +211,11 @@ FOCUS_IS_SEEN = """() => [document.activeElement, document.activeElement.closest
 
 def walk_to(page: Page, name: str) -> None:
     """Press Tab until what has the focus is called so."""
-    told = "() => document.activeElement.ariaLabel || document.activeElement.innerText || ''"
+    # where nothing has the focus, the body is said to have it
+    told = "() => { const e = document.activeElement; return e === document.body ? '' : e.ariaLabel || e.innerText }"
     for _ in range(40):
         page.keyboard.press("Tab")
-        if name in page.evaluate(told):
+        if name in (page.evaluate(told) or ""):
             assert page.evaluate(FOCUS_IS_SEEN), f"nothing shows that {name} has the focus"
             return
     raise AssertionError(f"{name} cannot be reached with the Tab key")

@@ -21,6 +21,13 @@ def url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield address
 
 
+# of those who asked for reduced motion nothing of ours may move
+STILL_MOVING = """() => [...document.querySelectorAll('.contain *')].filter(e => {
+  const style = getComputedStyle(e);
+  return style.animationName !== 'none' || style.transitionDuration.split(', ').some(time => parseFloat(time) > 0);
+}).map(e => e.outerHTML.slice(0, 120))"""
+
+
 @pytest.mark.parametrize(("size", "scheme"), LOOKS, ids=[f"{size['width']}-{scheme}" for size, scheme in LOOKS])
 def test_every_state_fits_and_is_free_of_barriers(
     browser: Browser, url: str, tmp_path: Path, size: dict[str, int], scheme: str
@@ -31,6 +38,7 @@ def test_every_state_fits_and_is_free_of_barriers(
             at_rest(page)
             assert sticking_out(page) == [], name
             assert barriers(page) == [], name
+            assert page.evaluate(STILL_MOVING) == [], name
             assert len(page.screenshot(full_page=True)) > 20_000, name
 
 
