@@ -25,7 +25,7 @@ PROGRAMS = ("rnr", "make", "python", "python3", "dvc", "mlflow", "prefect", "git
 
 # Commands that are not run, by how they begin without their folder, and the reason. Everything else is run as printed.
 NOT_RUN = {
-    "make test": "is this very suite",
+    "make test": "is this very suite, and so is make test-docs",
     "make lint": "is run by .ci/run",
     "make pretrain-photos": "fetches a hundred packages",
     "make pretrain-reasoner": "trains for an hour",
@@ -104,14 +104,13 @@ def entry(table: Mapping[str, T], command: str) -> T | None:
 
 
 def to_run() -> list[tuple[Path, str]]:
-    """(document, command) of all that a person would type, README first, each once; `rnr run` in every document.
+    """(document, command) of all that a person would type, README first, each once.
 
     `source .venv/bin/activate` lets people leave out the folder of a program, so both spellings are one command.
     """
-    found: dict[tuple[str, str], tuple[Path, str]] = {}
+    found: dict[str, tuple[Path, str]] = {}
     for path, command in everything():
         if entry(NOT_RUN, command) or (is_mention(command) and plain(command) not in TYPED_ALONE):
             continue
-        where = path.name if plain(command) == "rnr run" else ""
-        found.setdefault((where, plain(command)), (path, command))
+        found.setdefault(plain(command), (path, command))
     return list(found.values())

@@ -18,7 +18,6 @@ from tests.browser import LOOKS, barriers, sticking_out
 from tests.report.made_up import HOSTILE, lay_out, verdict
 from tests.tiny import stage
 
-
 ORIGIN = {"MLflow run": "7068841e59df4df6abcc7543f5b85438", "git_sha": "700e2d87a2e0793f18c8858d3dbf43cb4c0ffee0"}
 
 
@@ -120,7 +119,7 @@ def test_without_a_run_it_says_so_and_with_one_it_compares(place: Path) -> None:
     mean = (-0.35 + 1.25 + 7 * 0.1) / 9
     assert page.weighted_change(found, standing.verdict) == pytest.approx(mean)
     assert f"+{mean:.3f} dB" in told
-    assert "haze -0.35 dB" in told  # the worst case of the guards
+    assert "haze −0.35 dB" in told  # the worst case of the guards
     assert "1.25 s" in told and "12.3" in told and "abc123" in told
     refused = page.Standing(verdict(changes, accepted=False, action="refused", reasons=("haze: too bad",)), {}, {})
     assert "haze: too bad" in page.render(found, refused)
