@@ -39,9 +39,9 @@ class Person:
     def type(self, command: str) -> str:
         """Run a command; what went wrong, or nothing."""
         needed = entry(NEEDS, command)
-        for name in list(self.at_work):
-            if name != needed:
-                self.end(name)
+        for other in list(self.at_work):
+            if other != needed:
+                self.end(other)
         if needed and needed not in self.at_work and (failed := self.start(needed, needed)):
             return f"{needed}: {failed}"
         name = next((start for start in GO_ON if entry({start: 1}, command)), None)
@@ -92,7 +92,7 @@ class Person:
             told = log.read_text(encoding="utf-8", errors="replace")
             if process.poll() is not None:
                 return f"ended with exit code {process.returncode}: {told[-1500:]}"
-            if listening(sign) if isinstance(sign, int) else sign in told:
+            if listening(sign) if isinstance(sign, int) else str(sign) in told:
                 return ""
             time.sleep(0.3)
         return f"no sign of life ({sign}) within {PATIENCE_S:g} s: {told[-1500:]}"

@@ -38,7 +38,7 @@ NOT_RUN = {
 
 # Commands that go on until they are ended, by how they begin: the port on which they listen, or the words of the line
 # by which a person sees that they are at work.
-GO_ON = {
+GO_ON: dict[str, int | str] = {
     "rnr app": "The page is at",
     "rnr serve": 8000,
     "mlflow ui": 5000,
