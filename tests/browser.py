@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from components.degradations.recipe import apply_recipe, make_step
 from components.photos.decode import decode
@@ -40,6 +40,8 @@ FLAGS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 60_000
+# five seconds, Playwright's own, are short beside a training
+expect.set_options(timeout=PATIENCE_MS)
 DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 # narrow phones and, by WCAG 1.4.10, a desk at 400%
 NARROW = {"width": 320, "height": 640}
