@@ -169,7 +169,7 @@ def test_nothing_but_unreadable_files_leaves_a_clear_message_and_the_way_back(
 
 
 def test_keyboard_alone_on_a_phone_in_the_dark(browser: Browser, url: str, tmp_path: Path) -> None:
-    """Everything from the place for files to the saved one without a pointer; nothing is wider than the screen, dark is dark."""
+    """From the place for files to the saved one without a pointer; nothing is wider than the screen, dark is dark."""
     grainy = degraded(tmp_path / "grainy.png", "noise")
     with visiting(browser, url, viewport=PHONE, color_scheme="dark", has_touch=True) as page:
         expect(page.get_by_role("button", name="Houses on the shore")).to_be_visible(timeout=PATIENCE_MS)
