@@ -18,6 +18,7 @@ STRICT = re.compile(
 )
 # Looked at by a person: package (or the beginning of many, with *) -> the licence and why it may be here.
 ACCEPTED = {
+    "axe-playwright-python": "MIT by its LICENSE; carries axe-core (MPL-2.0), used as it is and only by tests",
     "cuda-toolkit": "an empty package that names NVIDIA's",
     "grandalf": "GPLv2 or EPLv1: taken under the EPL; DVC draws graphs with it",
     "huey": "MIT by its repository, its metadata says nothing; MLflow's server uses it",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from playwright.sync_api import Browser, sync_playwright
 
 from components.photos.decode import decode
 from components.photos.identity import photo_id
+from tests.browser import CHROMIUM, REQUIRED, start
 from tests.tiny import REPOSITORY, stage, write_params
 
 PHOTOS = REPOSITORY / "data" / "photos"
@@ -58,3 +62,17 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         stage(folder, module)
     return folder
+
+
+# not of the session: Playwright's loop would be in the way of every test that runs one of its own
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        told = "no chromium on this machine (Debian: apt-get install chromium)"
+        if os.environ.get(REQUIRED):
+            pytest.fail(f"{told}, and {REQUIRED} is set: the page must be looked at")
+        pytest.skip(told)
+    with sync_playwright() as playwright:
+        started = start(playwright)
+        yield started
+        started.close()

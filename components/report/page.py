@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -114,7 +115,14 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"words": words, "signed": signed, "between": between, "severities": severities, "count": count}
+    made.filters |= {
+        "minus": minus,
+        "words": words,
+        "signed": signed,
+        "between": between,
+        "severities": severities,
+        "count": count,
+    }
     return made
 
 
@@ -122,6 +130,11 @@ def words(name: str) -> str:
     """low_light -> low light; mixture2 -> mixture of two."""
     named = {"mixture2": "mixture of two", "mixture3": "mixture of three", "all": "all degraded", "jpeg": "JPEG"}
     return named.get(name, name.replace("_", " "))
+
+
+def minus(text: str) -> str:
+    """A hyphen before a digit as a real minus."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text)
 
 
 def signed(value: float, digits: int = 2) -> str:

@@ -29,7 +29,7 @@ BEAT_S = 0.08
 # the theme's own fonts would be files of Gradio's; the system's are nicer to the eye and take no time
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
-WELCOME = """<header><h1>What is wrong with this photo?</h1>
+WELCOME = """<header><h2>What is wrong with this photo?</h2>
 <p>Drop photos taken in haze, rain, snow or darkness, shaken, noisy or heavily compressed. Each is diagnosed in words
 and numbers, restored under that diagnosis, and looked at once more before you get it.</p></header>"""
 # what a component says with its own events, for events that are not of its own
@@ -153,7 +153,7 @@ class Page:
     def _lay_out(self) -> None:
         parts: dict[str, Any] = {}
         with gr.Row(elem_id="top"):
-            gr.HTML(f"<p>{TITLE}</p>", elem_id="mark")
+            gr.HTML(f"<h1>{TITLE}</h1>", elem_id="mark")
             gr.HTML("<p>No photo leaves the machine that runs this page.</p>", elem_id="promise")
         with gr.Column(elem_id="welcome") as parts["welcome"]:
             gr.HTML(WELCOME, elem_id="hello")

@@ -74,10 +74,11 @@ def faults(album: Album) -> str:
         return ""
     items = "".join(f"<li><b>{escape(name)}</b> {escape(told)}</li>" for name, told in album.faults)
     others = " The others are done." if album.pictures else ""
-    many = "One photo was" if len(album.faults) == 1 else f"{len(album.faults)} photos were"
+    one = len(album.faults) == 1
+    many, it = ("One photo was", "it") if one else (f"{len(album.faults)} photos were", "them")
     return (
         f'<div class="faults" role="alert"><p>{many} left out.{others}</p><ul>{items}</ul>'
-        "<p>Open it in another program, save it as JPEG, PNG, TIFF or WebP, and drop it again.</p>"
+        f"<p>Open {it} in another program, save {it} as JPEG, PNG, TIFF or WebP, and drop {it} again.</p>"
         '<button type="button" data-dismiss>Understood</button></div>'
     )
 

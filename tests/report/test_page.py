@@ -6,14 +6,19 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Browser, ViewportSize
 
 from components.promotion.gate import CASES
 from components.report import evidence, page, write
 from components.tracking.run import flatten
+from tests.browser import LOOKS, barriers, sticking_out
 from tests.report.made_up import HOSTILE, lay_out, verdict
 from tests.tiny import stage
+
+ORIGIN = {"MLflow run": "7068841e59df4df6abcc7543f5b85438", "git_sha": "700e2d87a2e0793f18c8858d3dbf43cb4c0ffee0"}
 
 
 class Figures(HTMLParser):
@@ -114,7 +119,7 @@ def test_without_a_run_it_says_so_and_with_one_it_compares(place: Path) -> None:
     mean = (-0.35 + 1.25 + 7 * 0.1) / 9
     assert page.weighted_change(found, standing.verdict) == pytest.approx(mean)
     assert f"+{mean:.3f} dB" in told
-    assert "haze -0.35 dB" in told  # the worst case of the guards
+    assert "haze −0.35 dB" in told  # the worst case of the guards
     assert "1.25 s" in told and "12.3" in told and "abc123" in told
     refused = page.Standing(verdict(changes, accepted=False, action="refused", reasons=("haze: too bad",)), {}, {})
     assert "haze: too bad" in page.render(found, refused)
@@ -135,25 +140,30 @@ def test_a_page_too_large_to_mail_is_refused(place: Path, monkeypatch) -> None:
     assert not write.PAGE.exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_browser_shows_it_without_network(place: Path, width: int, scheme: str) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    pages(place)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
-        shown = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        trouble: list[str] = []
-        shown.on("console", lambda message: trouble.append(message.text))
-        shown.on("request", lambda request: trouble.append(request.url) if "data:" not in request.url[:5] else None)
-        shown.goto(write.PAGE.absolute().as_uri())
-        # nothing but the page itself was asked for, and nothing sticks out of it
-        assert trouble == [write.PAGE.absolute().as_uri()]
-        assert shown.evaluate("document.documentElement.scrollWidth") == width
-        loaded = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
-        assert shown.evaluate(loaded)
-        dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 23)"
-        assert dark == (scheme == "dark")
-        assert len(shown.screenshot(full_page=True)) > 50_000
-        browser.close()
+@pytest.mark.parametrize(("size", "scheme"), LOOKS, ids=[f"{size['width']}-{scheme}" for size, scheme in LOOKS])
+def test_a_browser_shows_it_without_network_and_an_audit_finds_nothing(
+    browser: Browser, place: Path, size: ViewportSize, scheme: Literal["light", "dark"]
+) -> None:
+    changes = {"haze": -0.35, "rain": 1.25}
+    stages = {"evaluate": ("executed", 12.34)}
+    standing = page.Standing(verdict(changes, accepted=False, action="refused", reasons=("haze: bad",)), stages, ORIGIN)
+    write.write(write.PAGE, standing)
+    shown = browser.new_page(viewport=size, color_scheme=scheme)
+    trouble: list[str] = []
+    shown.on("console", lambda message: trouble.append(message.text))
+    shown.on("request", lambda request: trouble.append(request.url) if "data:" not in request.url[:5] else None)
+    shown.goto(write.PAGE.absolute().as_uri())
+    # nothing but the page itself was asked for, and nothing sticks out of it
+    assert trouble == [write.PAGE.absolute().as_uri()]
+    assert sticking_out(shown) == []
+    loaded = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    assert shown.evaluate(loaded)
+    dark = shown.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 20, 23)"
+    assert dark == (scheme == "dark")
+    assert len(shown.screenshot(full_page=True)) > 50_000
+    # the details too
+    for closed in shown.locator("summary").all():
+        closed.click()
+    assert sticking_out(shown) == []
+    assert barriers(shown) == []
+    shown.close()
