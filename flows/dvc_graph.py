@@ -68,6 +68,15 @@ def status(repository: str | Path = ".") -> dict[str, str]:
         raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
 
 
+def cache_folder(repository: str | Path = ".") -> Path:
+    """Where DVC keeps the objects that it has hashed, by their MD5. Raises GraphError."""
+    try:
+        with Repo(str(repository)) as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
 def _why(reasons: list) -> str:
     parts = []
     for reason in reasons:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -66,7 +65,8 @@ def validate(restorer: network.Restorer, pairs: Pairs, device: str = "cpu") -> d
 
 
 def last_checkpoint(folder: Path) -> dict | None:
-    """The newest checkpoint of a work folder; they are written whole or not at all."""
+    """The newest whole checkpoint of a work folder; damaged ones are removed."""
+    storage.drop_damaged(sorted(folder.glob("step-*.pt")))
     found = sorted(folder.glob("step-*.pt"))
     return torch.load(found[-1], weights_only=True, map_location="cpu") if found else None
 
@@ -172,8 +172,8 @@ def main() -> None:
     ):
         averaged, _ = train(config, folder, run)
         metrics = validate(averaged, load_split("val"))
-        shutil.rmtree(OUT, ignore_errors=True)
-        network.save(averaged, OUT)
+        with storage.whole_folder(OUT) as part:
+            network.save(averaged, part)
         storage.write_json("metrics/train_restorer.json", metrics)
         run.metrics(metrics)
 
@@ -182,5 +182,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, network.RestorerError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, network.RestorerError, OSError) as error:
         sys.exit(f"train_restorer: {error}")
