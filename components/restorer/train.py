@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from components import params, storage, tracking
+from components import lifeline, params, storage, tracking
 from components.restorer import network
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch, load_split
@@ -90,7 +90,9 @@ def batches(config: RestorerParams, pairs: Pairs, first: int) -> Iterator[Batch]
     chunks = Chunks(pairs, config, REASONER)
     start = first // BATCHES
     rest = torch.utils.data.Subset(chunks, range(start, len(chunks)))
-    loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=1)
+    loader = torch.utils.data.DataLoader(
+        rest, batch_size=None, num_workers=1, worker_init_fn=lambda _: lifeline.die_with_parent()
+    )
     return itertools.islice(itertools.chain.from_iterable(loader), first - start * BATCHES, None)
 
 
