@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import yaml
 
 from components import storage
 from flows import dvc_graph
@@ -93,6 +94,22 @@ def cache(say: Callable[[str], None], thorough: bool) -> list[str]:
     return removed
 
 
+def run_cache(say: Callable[[str], None]) -> None:
+    """Remove entries of the run cache that are no YAML: DVC would stop at them, and can do without."""
+    for path in sorted(dvc_graph.run_cache_folder().glob("??/*/*")):
+        try:
+            whole = isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+        except (ValueError, yaml.YAMLError):
+            whole = False
+        if not whole:
+            path.unlink()
+            say(f"DVC's run cache: entry {path.name} cannot be read and is removed")
+    # DVC cannot do with an empty folder either, which it leaves when it removes such an entry itself
+    for folder in dvc_graph.run_cache_folder().glob("??/*"):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
 def _verified() -> dict[str, list[int]]:
     try:
         return json.loads(VERIFIED.read_text(encoding="utf-8"))
@@ -106,7 +123,8 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
     Nothing else may run DVC here: the flow holds its lock.
     """
     path_locks(say)
-    cache(say, thorough=False)
+    run_cache(say)
+    removed = cache(say, thorough=False)
     try:
         stages = dvc_graph.stages()
     except GraphError as error:
@@ -121,7 +139,12 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
             raise
         changed = dvc_graph.status()
     # something will be taken from the cache, or may be: now its bytes count
-    if changed and cache(say, thorough=True):
+    if changed:
+        removed += cache(say, thorough=True)
+    if removed and dvc_graph.lacks_only_cache():
+        # the outputs are there: what was removed is had from them, no stage needs to run
+        subprocess.run([sys.executable, "-m", "dvc", "commit", "-q", "-f"], capture_output=True, check=True)
+    if removed:
         changed = dvc_graph.status()
     return stages, changed
 

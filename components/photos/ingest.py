@@ -29,7 +29,6 @@ from components.photos.split import SPLITS, assign_splits
 from components.storage import s3
 
 CLEAN = Path("data/clean")
-WORK = Path("work/ingest")
 MIN_PHOTOS = 3  # one for each split
 SCHEMA = pa.schema(
     [
@@ -168,7 +167,7 @@ def main() -> int:
         config = params.load("ingest", IngestParams)
         for source in config.sources:
             sources.check(source)
-        with storage.only_one(WORK), tracking.stage_run("ingest", config.model_dump()) as run:
+        with storage.alone_in(CLEAN.parent), tracking.stage_run("ingest", config.model_dump()) as run:
             counts = ingest(config)
             storage.write_json("metrics/ingest.json", counts)
             run.metrics({name: float(count) for name, count in counts.items()})

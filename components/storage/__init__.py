@@ -230,9 +230,28 @@ def only_one(folder: str | Path) -> Iterator[int]:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{folder}: another process holds it; waiting", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock.fileno(), folder)
         yield lock.fileno()
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | Path) -> Iterator[None]:
+    """As `only_one`, by a lock on the folder itself: nothing is written into it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # over NFS a folder cannot be locked
+        with contextlib.suppress(OSError):
+            _wait_for(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{folder}: another process holds it; waiting", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)

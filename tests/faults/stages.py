@@ -45,10 +45,10 @@ PARAMS = {
 class Zygote:
     """The other end of zygote.py."""
 
-    def __init__(self) -> None:
+    def __init__(self, *modules: str) -> None:
         quiet = {"OMP_NUM_THREADS": "1", "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"}
         quiet |= {"MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
-        argv = [sys.executable, "-W", "ignore", "-m", "tests.faults.zygote"]
+        argv = [sys.executable, "-W", "ignore", "-m", "tests.faults.zygote", *modules]
         self._process = subprocess.Popen(
             argv, cwd=REPOSITORY, env={**environment(), **quiet}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

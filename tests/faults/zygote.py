@@ -1,6 +1,6 @@
 """A process that has imported what stages import and forks one stage after another, so that a kill costs a second.
 
-    python -m tests.faults.zygote
+    python -m tests.faults.zygote [MODULE ...]
 
 One order a line on stdin, one answer a line on stdout, both JSON (class Zygote in stages.py is the other end). A child
 runs a stage's module as `python -m` does, in a session of its own. What a killed stage leaves alive is handed to this
@@ -12,6 +12,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import importlib
 import json
 import os
 import resource
@@ -28,7 +29,7 @@ _codes: dict[int, int] = {}
 
 
 def import_all() -> None:
-    """Everything that the stages would import themselves."""
+    """Everything that the stages would import themselves, where no modules are named."""
     import mlflow.store.tracking.sqlalchemy_store
     import transformers.models.qwen3_vl.modeling_qwen3_vl
 
@@ -119,7 +120,11 @@ def main() -> None:
     # answers go where stdout was; what a library prints goes to stderr
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    import_all()
+    modules = sys.argv[1:]
+    for module in modules:
+        importlib.import_module(module)
+    if not modules:
+        import_all()
     answers.write("true\n")
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
