@@ -6,7 +6,10 @@ import json
 import os
 import random
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 SEED = int(os.environ.get("RNR_FAULTS_SEED", "20261125"))
 REPORT = "RNR_FAULTS_REPORT"
@@ -33,6 +36,17 @@ class Campaign:
         ]
         content = {"seed": SEED, "total": self.total, "seconds": round(seconds), "rows": rows}
         path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def rounds(quick: int, whole: int) -> list:
+    """Numbers of rounds; those past the quick ones only in `make faults`."""
+    return some(range(whole), range(quick))
+
+
+def some(values: Iterable, quick: Iterable) -> list:
+    """The values as parameters of a test; only those of `quick` outside `make faults`."""
+    chosen = list(quick)
+    return [pytest.param(value, marks=[] if value in chosen else [pytest.mark.faults]) for value in values]
 
 
 def drawn(*what: object) -> random.Random:

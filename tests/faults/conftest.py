@@ -40,3 +40,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     path = os.environ.get(book.REPORT)
     if path and not exitstatus:
         _campaign.write(Path(path), time.monotonic() - _began)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The count comes after all that it counts."""
+    items.sort(key=lambda item: item.path.name == "test_total.py" and item.path.parent.name == "faults")

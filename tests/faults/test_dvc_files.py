@@ -20,8 +20,7 @@ import pytest
 
 from components import storage
 from flows import guard, mend
-from tests.faults.campaign import Campaign, drawn
-from tests.faults.test_kills import rounds
+from tests.faults.campaign import Campaign, drawn, rounds
 from tests.faults.test_torn_files import DAMAGES
 from tests.flows.conftest import toy, toy_seed
 from tests.flows.toy import STAGES
@@ -84,7 +83,7 @@ def objects() -> list[Path]:
     return sorted(path for path in Path(".dvc/cache/files/md5").glob("??/*") if path.is_file())
 
 
-@pytest.mark.parametrize("number", rounds(3, 8))
+@pytest.mark.parametrize("number", rounds(1, 8))
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_object_of_the_cache_is_never_taken(
     finished: Path, here: Path, campaign: Campaign, damage: str, number: int
@@ -192,7 +191,7 @@ def test_two_at_once(finished: Path, toy: Path, campaign: Campaign) -> None:
     campaign.note("two `dvc repro` at once", "DVC")
 
 
-@pytest.mark.parametrize("number", rounds(2, 5))
+@pytest.mark.parametrize("number", rounds(1, 5))
 def test_a_killed_repro_goes_on(finished: Path, toy: Path, campaign: Campaign, number: int) -> None:
     """The tree that the flow starts for a stage: guard, DVC, shell, stage. Any of them is killed, or all."""
     draw = drawn("repro", number)

@@ -10,18 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Campaign, drawn
+from tests.faults.campaign import Campaign, drawn, rounds, some
 from tests.faults.stages import STAGES, Bench, kill
 
 STAGES_BUT_REASONER = [stage for stage in STAGES if stage != "train_reasoner"]
 KILLS = 6
 # a stage that goes on from a checkpoint is soon at its end: then it begins anew
 MOST_STARTS = 5 * KILLS
-
-
-def rounds(quick: int, whole: int) -> list:
-    """Numbers of rounds; those past the quick ones only in `make faults`."""
-    return [pytest.param(i, marks=[] if i < quick else [pytest.mark.faults]) for i in range(whole)]
 
 
 @pytest.mark.parametrize("number", rounds(1, 3))
@@ -50,7 +45,7 @@ def test_a_killed_stage_goes_on(bench: Bench, campaign: Campaign, tmp_path: Path
     campaign.note("SIGKILL at a random moment", stage, count=killed)
 
 
-@pytest.mark.parametrize("stage", STAGES_BUT_REASONER)
+@pytest.mark.parametrize("stage", some(STAGES_BUT_REASONER, ["synthesize", "annotate", "train_restorer"]))
 def test_two_at_once_give_what_one_gives(bench: Bench, campaign: Campaign, tmp_path: Path, stage: str) -> None:
     folder = bench.folder(stage, tmp_path / "here")
     first = bench.start(stage, folder)
@@ -62,7 +57,7 @@ def test_two_at_once_give_what_one_gives(bench: Bench, campaign: Campaign, tmp_p
 
 
 @pytest.mark.parametrize("days", [-400, pytest.param(30, marks=pytest.mark.faults)])
-@pytest.mark.parametrize("stage", STAGES_BUT_REASONER)
+@pytest.mark.parametrize("stage", some(STAGES_BUT_REASONER, ["ingest", "diagnose", "train_restorer"]))
 def test_the_clock_jumps(bench: Bench, campaign: Campaign, tmp_path: Path, stage: str, days: int) -> None:
     folder = bench.folder(stage, tmp_path / "here")
     moment = drawn("clock", stage, days).uniform(0.1, 0.9) * bench.seconds[stage]

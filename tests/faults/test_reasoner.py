@@ -15,9 +15,8 @@ import pytest
 
 from components.reasoner import checkpoints
 from components.reasoner.sft import final
-from tests.faults.campaign import Campaign, drawn
+from tests.faults.campaign import Campaign, drawn, rounds, some
 from tests.faults.stages import Bench
-from tests.faults.test_kills import rounds
 from tests.faults.test_torn_files import DAMAGES, cut
 
 STAGE = "train_reasoner"
@@ -41,7 +40,7 @@ def depths(pid: int) -> list[psutil.Process]:
     return found[:3]
 
 
-@pytest.mark.parametrize("number", rounds(1, 3))
+@pytest.mark.parametrize("number", rounds(0, 3))
 def test_a_killed_training_goes_on(
     bench: Bench, campaign: Campaign, tmp_path: Path, trained: dict, number: int
 ) -> None:
@@ -106,7 +105,7 @@ def test_a_checkpoint_without_the_best_before_it_is_passed_over(campaign: Campai
     campaign.note("checkpoint truncated", STAGE, "an older one taken")
 
 
-@pytest.mark.parametrize("damage", [pytest.param(name, marks=pytest.mark.faults) for name in DAMAGES])
+@pytest.mark.parametrize("damage", some(DAMAGES, ()))
 def test_a_training_goes_on_without_its_newest_checkpoint(
     bench: Bench, campaign: Campaign, tmp_path: Path, trained: dict, damage: str
 ) -> None:

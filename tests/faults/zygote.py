@@ -112,7 +112,12 @@ def answer(order: dict) -> object:
             time.sleep(0.005)
         return _codes.get(order["pid"])
     reap()
-    return [[child.pid, " ".join(child.cmdline())] for child in psutil.Process().children(recursive=True)]
+    left = []
+    for child in psutil.Process().children(recursive=True):
+        # one that ended meanwhile is none
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.append([child.pid, " ".join(child.cmdline())])
+    return left
 
 
 def main() -> None:
