@@ -103,7 +103,9 @@ def drop_damaged(folder: Path) -> None:
             print(f"{checkpoint}: this checkpoint is damaged and removed ({reason})", flush=True)
             (checkpoint / COMPLETE).unlink()
             shutil.rmtree(checkpoint)
-(folder: Path, keep: int, best: int | None) -> None:
+
+
+def prune(folder: Path, keep: int, best: int | None) -> None:
     """Remove all complete checkpoints but the newest `keep` and that of step `best`."""
     complete = [checkpoint for checkpoint in newest_first(folder) if is_complete(checkpoint)]
     for checkpoint in complete[keep:]:

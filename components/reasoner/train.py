@@ -67,7 +67,9 @@ def main() -> None:
     with storage.only_one(folder) as lock:
         if not is_final(folder):
             argv, environment = launch_argv(config, folder), launch_environment(config)
-            run = subprocess.run(argv, env=environment, pass_fds=(lock,), preexec_fn=lifeline.die_with_parent, check=False)
+            run = subprocess.run(
+                argv, env=environment, pass_fds=(lock,), preexec_fn=lifeline.die_with_parent, check=False
+            )
             if run.returncode:
                 raise SystemExit(
                     f"train_reasoner: training ended with exit code {run.returncode}; the lines above say why"

@@ -110,9 +110,10 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def start_worker() -> None:
-    """One thread, no life after the stage's, and freed memory kept: pictures of the same size come and go, the kernel need not clear new pages.
+    """One thread, no life after the stage's, and freed memory kept: pictures of the same size come and go, the kernel
+    need not clear new pages.
 
-    Without the second a third of the time goes into page faults (benchmarks/synthesis.py).
+    Without the last a third of the time goes into page faults (benchmarks/synthesis.py).
     """
     # a pool whose owner was killed would wait for work for ever
     lifeline.die_with_parent()

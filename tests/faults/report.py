@@ -1,6 +1,6 @@
 """Write the figures of a fault campaign into docs/reliability.md, between its two markers.
 
-    python -m tests.faults.report work/faults.json
+python -m tests.faults.report work/faults.json
 """
 
 from __future__ import annotations

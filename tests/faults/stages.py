@@ -50,7 +50,12 @@ class Zygote:
         quiet |= {"MLFLOW_DISABLE_TELEMETRY": "true", "TOKENIZERS_PARALLELISM": "false"}
         argv = [sys.executable, "-W", "ignore", "-m", "tests.faults.zygote", *modules]
         self._process = subprocess.Popen(
-            argv, cwd=REPOSITORY, env={**environment(), **quiet}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            argv,
+            cwd=REPOSITORY,
+            env={**environment(), **quiet},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline()) is True

@@ -45,7 +45,9 @@ class Server:
 
     def start(self) -> None:
         with open(self.log, "a", encoding="utf-8") as out:
-            self.process = subprocess.Popen(self.argv, env=self.environment, stdout=out, stderr=out, cwd=self.log.parent)
+            self.process = subprocess.Popen(
+                self.argv, env=self.environment, stdout=out, stderr=out, cwd=self.log.parent
+            )
         eventually(self.argv[2], lambda: answers(self.health))
 
     def family(self) -> list[psutil.Process]:
@@ -117,7 +119,19 @@ def restart_postgres(port: int) -> None:
         if (process.info["cmdline"] or [""])[0].endswith("postgres") and str(port) in process.info["cmdline"]
     ]
     owner = "postgres" if os.getuid() == 0 else None
-    argv = ["pg_ctl", "-D", str(folder), "-m", "immediate", "-w", "-t", "60", "-l", str(folder.parent / "log"), "restart"]
+    argv = [
+        "pg_ctl",
+        "-D",
+        str(folder),
+        "-m",
+        "immediate",
+        "-w",
+        "-t",
+        "60",
+        "-l",
+        str(folder.parent / "log"),
+        "restart",
+    ]
     subprocess.run(argv, check=True, capture_output=True, user=owner, cwd=folder.parent)
 
 
@@ -184,7 +198,9 @@ def carried_through(finished: Path, tmp_path_factory: pytest.TempPathFactory) ->
     place = tmp_path_factory.mktemp("through") / "toy"
     shutil.copytree(finished, place)
     (place / "data.txt").write_text("more\n")
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "-q"], cwd=place, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "repro", "-q"], cwd=place, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     return {name: digest for name, digest in state(place)[1].items() if not name.startswith("metrics/")}
 
 
@@ -234,9 +250,7 @@ def test_a_flow_outlives_its_server_or_is_started_again(
     campaign.note(fault, "flow")
 
 
-def test_two_flows_at_once(
-    served: Path, stack: Stack, carried_through: dict[str, str], campaign: Campaign
-) -> None:
+def test_two_flows_at_once(served: Path, stack: Stack, carried_through: dict[str, str], campaign: Campaign) -> None:
     both = [flow(served, stack), flow(served, stack)]
     assert sorted(run.wait(300) for run in both) == [0, 1]
     assert "another run is at work in" in (served / "said").read_text()

@@ -25,22 +25,19 @@ import traceback
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # of linux/prctl.h
+EVERYTHING = (
+    "mlflow.store.tracking.sqlalchemy_store",
+    "transformers.models.qwen3_vl.modeling_qwen3_vl",
+    "components.annotation.annotate",
+    "components.evaluation.evaluate",
+    "components.photos.ingest",
+    "components.reasoner.diagnose_pairs",
+    "components.refinement.refine",
+    "components.report.write",
+    "components.restorer.train",
+    "components.synthesis.synthesize",
+)
 _codes: dict[int, int] = {}
-
-
-def import_all() -> None:
-    """Everything that the stages would import themselves, where no modules are named."""
-    import mlflow.store.tracking.sqlalchemy_store
-    import transformers.models.qwen3_vl.modeling_qwen3_vl
-
-    import components.annotation.annotate
-    import components.evaluation.evaluate
-    import components.photos.ingest
-    import components.reasoner.diagnose_pairs
-    import components.refinement.refine
-    import components.report.write
-    import components.restorer.train
-    import components.synthesis.synthesize  # noqa: F401
 
 
 def jump(jumps: list[list[float]]) -> None:
@@ -125,11 +122,8 @@ def main() -> None:
     # answers go where stdout was; what a library prints goes to stderr
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    modules = sys.argv[1:]
-    for module in modules:
+    for module in sys.argv[1:] or EVERYTHING:
         importlib.import_module(module)
-    if not modules:
-        import_all()
     answers.write("true\n")
     for line in sys.stdin:
         answers.write(json.dumps(answer(json.loads(line))) + "\n")
