@@ -104,7 +104,7 @@ class Bench:
         jumps: list | None = None,
         log: Path | None = None,
         store: Path | None = None,
-        **variables: str,
+        variables: dict[str, str] | None = None,
     ) -> Run:
         """`log` and the `store` of the runs lie beside the folder if not told; `file_bytes`: no file may be larger;
         `jumps`: see zygote.jump; `variables` of the environment."""
@@ -113,7 +113,10 @@ class Bench:
         store = store or folder.with_name(f"{folder.name}.db")
         if not store.exists():
             shutil.copy(empty_store(), store)
-        order = {"environment": {"MLFLOW_TRACKING_URI": f"sqlite:///{store}", **variables}, "jumps": jumps or []}
+        order = {
+            "environment": {"MLFLOW_TRACKING_URI": f"sqlite:///{store}", **(variables or {})},
+            "jumps": jumps or [],
+        }
         place = {"module": STAGES[stage][0], "folder": str(folder), "log": str(log), "file_bytes": file_bytes}
         return Run(self.zygote, self.zygote.ask(do="start", **order, **place), log)
 

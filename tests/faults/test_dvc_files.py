@@ -225,5 +225,5 @@ def test_a_killed_repro_goes_on(finished: Path, toy: Path, campaign: Campaign, n
             break
     repro()
     assert state(toy) == state(finished)
-    assert json.loads(mend.RWLOCK.read_text()) == {"read": {}, "write": {}}
+    assert not any(json.loads(mend.RWLOCK.read_text()).values())
     campaign.note("SIGKILL at a random moment", "DVC and what it starts", count=killed)

@@ -155,14 +155,14 @@ def test_a_training_outlives_its_store(
 ) -> None:
     folder = bench.folder(STAGE, tmp_path / "here")
     where = {"MLFLOW_TRACKING_URI": stack.tracking_uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    run = bench.start(STAGE, folder, **where)
+    run = bench.start(STAGE, folder, variables=where)
     run.wait(drawn(fault, number).uniform(0.1, 0.9) * bench.seconds[STAGE])
     FAULTS[fault](stack)
     if run.wait() != 0:
         # only before its first step may it give up, in one line
         assert_one_line(run)
         assert not bench.outputs(STAGE, folder)
-        bench.finish(STAGE, folder, **where)
+        bench.finish(STAGE, folder, variables=where)
     bench.assert_done(STAGE, folder)
     bench.assert_no_orphan()
     campaign.note(fault, STAGE)
