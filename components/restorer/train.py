@@ -65,8 +65,7 @@ def validate(restorer: network.Restorer, pairs: Pairs, device: str = "cpu") -> d
 
 
 def last_checkpoint(folder: Path) -> dict | None:
-    """The newest whole checkpoint of a work folder; damaged ones are removed."""
-    storage.drop_damaged(sorted(folder.glob("step-*.pt")))
+    """The newest checkpoint of a work folder; they are written whole or not at all."""
     found = sorted(folder.glob("step-*.pt"))
     return torch.load(found[-1], weights_only=True, map_location="cpu") if found else None
 
@@ -111,6 +110,8 @@ def train(
     # the policy is refinement's to learn
     restorer.policy.requires_grad_(False)
     optimisers = Optimisers(restorer)
+    # written whole, but a disk may have lost some of it since
+    storage.drop_damaged(sorted(folder.glob("step-*.pt")))
     first, state = 0, last_checkpoint(folder)
     if state:
         restorer.load_state_dict(state["restorer"])
