@@ -107,11 +107,8 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
             print(f"refine step {step + 1}: {', '.join(f'{k} {v:.4f}' for k, v in figures.items())}", flush=True)
             run.artifact(save_samples(folder / f"samples/step-{step + 1:05d}.png", watch.pictures, restored))
         if (step + 1) % config.save_every == 0 or last or watch.stopped_at is not None:
-            with storage.whole_file(path) as part:
-                state = {"step": step + 1, "learner": learner.state_dict()}
-                torch.save(
-                    {**state, "good": watch.good, "stopped_at": watch.stopped_at, "held_at": watch.held_at}, part
-                )
+            state = {"step": step + 1, "learner": learner.state_dict(), "good": watch.good}
+            network.save_state({**state, "stopped_at": watch.stopped_at, "held_at": watch.held_at}, path)
             run.checkpoint(path, step + 1, {"reward": logged["reward"]})
     if watch.stopped_at is not None:
         print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to step {watch.held_at}", flush=True)

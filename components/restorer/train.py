@@ -148,9 +148,8 @@ def train(
             recent = []
         if done % config.save_every == 0 or done == config.steps or late:
             path = folder / f"step-{done:07d}.pt"
-            with storage.whole_file(path) as part:
-                state = {"step": done, "restorer": restorer.state_dict(), "averaged": averaged.state_dict()}
-                torch.save({**state, "optimisers": optimisers.state_dict()}, part)
+            state = {"step": done, "restorer": restorer.state_dict(), "averaged": averaged.state_dict()}
+            network.save_state({**state, "optimisers": optimisers.state_dict()}, path)
             for old in sorted(folder.glob("step-*.pt"))[: -config.keep_checkpoints]:
                 old.unlink()
             metrics = validate(averaged, validation, device)
