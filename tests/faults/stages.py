@@ -35,7 +35,7 @@ REASONER = "models/reasoner"
 PATIENCE_S = 600.0
 PARAMS = {
     "ingest": {"photos_per_shard": 4},
-    "synthesize": {"pair_size": 96, "test_pairs_per_photo": 2},
+    "synthesize": {"test_pairs_per_photo": 2},
     "restorer": {"steps": 8, "save_every": 2, "keep_checkpoints": 3},
     "reasoner": {"steps": 6},
     "refine": {"candidates": 8},
