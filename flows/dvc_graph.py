@@ -68,6 +68,39 @@ def status(repository: str | Path = ".") -> dict[str, str]:
         raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
 
 
+def lacks_only_cache(repository: str | Path = ".") -> bool:
+    """Whether all outputs are as dvc.lock says, whatever of them the cache lacks. Raises GraphError."""
+    try:
+        with Repo(str(repository), _wait_for_lock=True) as repo:
+            reasons = [reason for reasons in repo.status().values() for reason in reasons]
+            return all(
+                isinstance(reason, dict)
+                and reason.keys() == {"changed outs"}
+                and set(reason["changed outs"].values()) == {"not in cache"}
+                for reason in reasons
+            )
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
+def cache_folder(repository: str | Path = ".") -> Path:
+    """Where DVC keeps the objects that it has hashed, by their MD5. Raises GraphError."""
+    try:
+        with Repo(str(repository)) as repo:
+            return Path(repo.cache.local.path)
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
+def run_cache_folder(repository: str | Path = ".") -> Path:
+    """Where DVC notes which inputs gave which outputs. Raises GraphError."""
+    try:
+        with Repo(str(repository)) as repo:
+            return Path(repo.stage_cache.cache_dir)
+    except DvcException as error:
+        raise GraphError(f"{Path(repository).absolute()}: {_line(error)}") from error
+
+
 def _why(reasons: list) -> str:
     parts = []
     for reason in reasons:
