@@ -10,6 +10,7 @@ from prefect import flow
 from prefect.artifacts import Artifact
 
 from components import tracking
+from components.report import evidence
 from flows import parent_run, report
 from flows.stage import StageResult
 from tests.report.made_up import lay_out, verdict
@@ -45,5 +46,5 @@ def test_with_a_server_it_is_a_link_without_the_password(toy: Path, monkeypatch:
     assert place.endswith(f"/runs/{parent}/artifacts/data.txt")
     lay_out(toy / "elsewhere")
     monkeypatch.chdir(toy / "elsewhere")
-    told = report.headline(report.write.evidence.read(), verdict({}), place)
+    told = report.headline(evidence.read(), verdict({}), place)
     assert f"[The evaluation report]({place})" in told
