@@ -1,4 +1,5 @@
-"""A team's servers and two clones: by hand, by event, by the clock, and from the remote without computing.
+"""A team's servers and two clones: by hand, by event, by the clock, from the remote without computing, and after
+a worker's death; and a search for the secrets of all of them.
 
     pytest -m slow tests/operations/test_team.py
 
@@ -7,6 +8,7 @@ The tests follow one another on the same servers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import yaml
 
@@ -89,7 +92,7 @@ def rnr(team: Team, folder: Path, *words: str, expect: int = 0) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def api(team: Team, path: str, **body: object) -> list[dict]:
+def api(team: Team, path: str, **body: object):
     user, _, word = team.environment["PREFECT_API_AUTH_STRING"].partition(":")
     url = f"{team.environment['PREFECT_API_URL']}/{path}"
     return httpx.post(url, json=body, auth=(user, word), timeout=60).raise_for_status().json()
@@ -213,3 +216,31 @@ def test_no_secret_is_left_behind(team: Team, first: Path, worker: subprocess.Po
     # and every kind of place was searched
     kinds = {"s3" if place.startswith("s3://") else place for place, _ in services.remains(team)}
     assert kinds >= {"s3", "database mlflow", "database prefect"}
+
+
+def test_a_run_whose_machine_died_frees_the_slot(team: Team, first: Path, worker: subprocess.Popen) -> None:
+    """Last: the worker does not live through it."""
+    known = ids(team)
+    team.run(first, sys.executable, "-m", "prefect", "deployment", "run", "retrain/scheduled")
+    eventually("a run at work", lambda: bool(alive(team, known)), RUN_S, 0.1)
+    dying = alive(team, known)[0]
+    for process in (psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    state = next(found for found in flow_runs(team) if found["id"] == dying)["state_type"]
+    assert state == "RUNNING", f"{state}: it ended before it was killed"
+    assert wait_for_end(team, known, None)["state_type"] == "CRASHED"
+    # and the next one is carried out
+    known = ids(team)
+    with team.worker(first):
+        team.run(first, sys.executable, "-m", "prefect", "deployment", "run", "retrain/scheduled")
+        run = wait_for_end(team, known, None)
+    assert run["state_type"] == "COMPLETED", f"{run['state']}\n{log_of(team)}"
+
+
+def alive(team: Team, known: set[str]) -> list[str]:
+    """Runs that are not `known`, are at work and have given a sign of life."""
+    running = {run["id"] for run in flow_runs(team) if run["id"] not in known and run["state_type"] == "RUNNING"}
+    filters = {"event": {"name": ["prefect.flow-run.heartbeat"]}}
+    heard = api(team, "events/filter", filter=filters, limit=50)["events"]
+    return sorted(running & {event["resource"]["prefect.resource.id"].rpartition(".")[2] for event in heard})
