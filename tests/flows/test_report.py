@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,19 @@ def test_the_report_reaches_the_run_and_prefect(toy: Path) -> None:
     assert "against champion 2" in said and "work/report/index.html" in said
     # the page of DVC's stage is not touched
     assert not Path("reports/index.html").exists()
+
+    # a run in which nothing was executed and nothing decided has nothing to add; any other has
+    idle, settled = (StageResult("report", "skipped", 0.0, None),), replace(verdict({}), action="unchanged")
+    assert report.told_before(idle, settled) == parent
+    assert report.told_before(idle, verdict({})) is None
+    assert report.told_before((StageResult("report", "executed", 1.0, None),), settled) is None
+    assert report.told_before(idle, replace(settled, version="4")) is None
+    Path("dvc.lock").write_text("stages: {}\n", encoding="utf-8")
+    assert report.told_before(idle, settled) is None
+    Path("dvc.lock").unlink()
+    assert report.told_before(idle, settled) == parent
+    report.PAGE.unlink()
+    assert report.told_before(idle, settled) is None
 
 
 def test_with_a_server_it_is_a_link_without_the_password(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
