@@ -44,9 +44,10 @@ def test_the_report_reaches_the_run_and_prefect(toy: Path) -> None:
     assert report.told_before(idle, verdict({})) is None
     assert report.told_before((StageResult("report", "executed", 1.0, None),), settled) is None
     assert report.told_before(idle, replace(settled, version="4")) is None
+    lock = Path("dvc.lock").read_text(encoding="utf-8")
     Path("dvc.lock").write_text("stages: {}\n", encoding="utf-8")
     assert report.told_before(idle, settled) is None
-    Path("dvc.lock").unlink()
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
     assert report.told_before(idle, settled) == parent
     report.PAGE.unlink()
     assert report.told_before(idle, settled) is None
