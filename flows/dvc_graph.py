@@ -3,17 +3,17 @@
     python -m flows.dvc_graph
 
 DVC promises nothing about these internals (`Repo().index.graph`); tests/flows/test_dvc_graph.py holds the
-contract against the real DVC.
+contract against the real DVC. It is imported when asked, so that a run can start its server first.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import networkx
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
+if TYPE_CHECKING:
+    from dvc.exceptions import DvcException
 
 
 class GraphError(RuntimeError):
@@ -37,6 +37,10 @@ def _line(error: DvcException) -> str:
 
 def stages(repository: str | Path = ".") -> list[Stage]:
     """All stages, each after those it needs; ties in alphabetical order. Raises GraphError."""
+    import networkx
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
     try:
         with Repo(str(repository)) as repo:
             graph = repo.index.graph
@@ -59,6 +63,9 @@ def stages(repository: str | Path = ".") -> list[Stage]:
 
 def status(repository: str | Path = ".") -> dict[str, str]:
     """Changed stages only: name -> why, in words. Raises GraphError."""
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
     try:
         # another DVC at work in the repository is waited for, as `dvc --wait-for-lock` does
         with Repo(str(repository), _wait_for_lock=True) as repo:

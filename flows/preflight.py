@@ -5,14 +5,15 @@ python -m flows.preflight
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import shutil
 import sys
+from pathlib import Path
 
-from components import params
+from components import params, storage
 
-# section of params.yaml -> module and class that own it; imported only when asked. Light modules: with those of the
-# stages the check took as long as all the rest of a run with nothing to do
+# section of params.yaml -> module and class that own it; imported only when asked
 SECTIONS = {
     "ingest": ("components.photos.config", "IngestParams"),
     "synthesize": ("components.synthesis.synthesize", "SynthesizeParams"),
@@ -26,14 +27,46 @@ SECTIONS = {
 }
 
 
+# the digest of what was last found valid; may be deleted at any time
+FOUND_VALID = Path("work/params-valid")
+
+
 def check_params(path: str = params.PARAMS_FILE) -> None:
-    """Every section there, known and valid. Raises ParamsError naming the first that is not."""
+    """Every section there, known and valid. Raises ParamsError naming the first that is not.
+
+    The same file under the same code is not checked again: one of the classes comes with torch, which takes as long as
+    all the rest of a run with nothing to do.
+    """
+    state = _state(path)
+    if state and FOUND_VALID.exists() and FOUND_VALID.read_text(encoding="utf-8") == state:
+        return
+    _check_sections(path)
+    if state:
+        with storage.whole_file(FOUND_VALID) as part:
+            part.write_text(state, encoding="utf-8")
+
+
+def _state(path: str) -> str | None:
+    """A digest of the file and of all our code; None for another file than that of the working directory."""
+    if path != params.PARAMS_FILE or not Path(path).exists():
+        return None
+    code = [file for top in (params.__file__, __file__) for file in sorted(Path(top).parent.rglob("*.py"))]
+    digest = hashlib.sha256()
+    for file in [Path(path), *code]:
+        digest.update(file.as_posix().encode() + b"\0" + hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _check_sections(path: str) -> None:
     content = params.read_file(path)
     for name in content:
         if name not in SECTIONS:
             raise params.ParamsError(f"{path}: unknown section '{name}'; allowed: {', '.join(SECTIONS)}")
     for name, (module, model) in SECTIONS.items():
-        params.load(name, getattr(importlib.import_module(module), model), path)
+        if name not in content:
+            raise params.ParamsError(f"{path}: section '{name}' is missing; found: {', '.join(sorted(content))}")
+        # from what was read once: to parse the file for each of them took longer than all checks
+        params.parse(name, content[name], getattr(importlib.import_module(module), model), path)
 
 
 def check_disk(min_free_gb: float) -> None:

@@ -34,12 +34,12 @@ from components.promotion.gate import Verdict
 from components.promotion.register import Registered
 from components.promotion.versions import PromotionError
 from components.report.evidence import ReportError
-from flows import make_home, parent_run, photo_set, preflight, prepare, remote
+from flows import dvc_graph, make_home, parent_run, photo_set, preflight, prepare, remote, temporary_server
 from flows import warm_start as warm
 from flows.dvc_graph import GraphError, Stage
 from flows.photo_set import PhotoSetError
 from flows.remote import RemoteError
-from flows.report import REPORT_STAGE, publish_report
+from flows.report import REPORT_STAGE, publish_report, told_before
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
 from flows.warm_start import WarmStartError
 
@@ -204,7 +204,10 @@ def retrain(parallelism: int | None = None, warm_start: bool = False) -> Summary
             made = register_challenger(parent, {stage.name: stage.run_id for stage in done})
             verdict = promote_challenger()
             if any(stage.name == REPORT_STAGE for stage in done):
-                publish_report(parent, tuple(done), verdict)
+                told = told_before(tuple(done), verdict)
+                if told is None:
+                    publish_report(parent, tuple(done), verdict)
+                parent_run.tag(parent, {"report_run": told or parent})
             facts = {"version": made.version, "action": verdict.action, "accepted": verdict.accepted}
             parent_run.tag(parent, {**facts, "reasons": "; ".join(verdict.reasons)})
             if shared and remote.UNSENT.exists():
@@ -242,6 +245,11 @@ def run(parallelism: int | None = None, warm_start: bool = False) -> Summary:
             # before the server starts, which takes longer than the checks
             ready(parallelism)
             make_home()
+            with temporary_server.starting() as begun:
+                if begun:
+                    # what the flow needs anyway, while the server starts: MLflow and DVC take seconds to import
+                    tracking.client()
+                    dvc_graph.stages()
             return retrain(parallelism, warm_start)
     except FAILURES as error:
         raise RetrainError(" ".join(str(error).split())) from error

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import yaml
 
+# libyaml where PyYAML has it: dvc.lock takes the parser in Python a third of a second, and is read for every path
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def code_version() -> dict[str, str]:
     """`git_sha` and `git_dirty` of the working directory; "none" where there is no commit or no git."""
@@ -22,7 +25,7 @@ def code_version() -> dict[str, str]:
 
 def _read(path: str) -> dict:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=LOADER) or {}
     except FileNotFoundError:
         return {}
 

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ class Person:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
-            env=self.environment | self.server(command),
+            env=self.environment | self.server(command) | self.path(command),
             capture_output=True,
             text=True,
             check=False,
@@ -70,6 +71,13 @@ class Person:
             return {}
         return {"PREFECT_API_URL": f"http://127.0.0.1:{GO_ON['prefect server start']}/api"}
 
+    def path(self, command: str) -> dict[str, str]:
+        """Programs of the environment are found without their folder only after `source .venv/bin/activate`."""
+        if not command.startswith((".venv/", "make")):
+            return {}
+        folders = self.environment["PATH"].split(os.pathsep)
+        return {"PATH": os.pathsep.join(folder for folder in folders if Path(folder) != Path(sys.executable).parent)}
+
     def start(self, name: str, command: str) -> str:
         """Start what goes on, and wait until it can be seen to be at work."""
         sign = GO_ON[name]
@@ -81,7 +89,7 @@ class Person:
             process = subprocess.Popen(
                 ["bash", "-c", f"exec {command}"],
                 cwd=self.folder,
-                env=self.environment | self.server(command),
+                env=self.environment | self.server(command) | self.path(command),
                 stdout=said,
                 stderr=said,
                 start_new_session=True,

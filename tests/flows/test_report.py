@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from prefect import flow
 from prefect.artifacts import Artifact
 
 from components import tracking
+from components.report import evidence
 from flows import parent_run, report
 from flows.stage import StageResult
 from tests.report.made_up import lay_out, verdict
@@ -36,6 +38,20 @@ def test_the_report_reaches_the_run_and_prefect(toy: Path) -> None:
     # the page of DVC's stage is not touched
     assert not Path("reports/index.html").exists()
 
+    # a run in which nothing was executed and nothing decided has nothing to add; any other has
+    idle, settled = (StageResult("report", "skipped", 0.0, None),), replace(verdict({}), action="unchanged")
+    assert report.told_before(idle, settled) == parent
+    assert report.told_before(idle, verdict({})) is None
+    assert report.told_before((StageResult("report", "executed", 1.0, None),), settled) is None
+    assert report.told_before(idle, replace(settled, version="4")) is None
+    lock = Path("dvc.lock").read_text(encoding="utf-8")
+    Path("dvc.lock").write_text("stages: {}\n", encoding="utf-8")
+    assert report.told_before(idle, settled) is None
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
+    assert report.told_before(idle, settled) == parent
+    report.PAGE.unlink()
+    assert report.told_before(idle, settled) is None
+
 
 def test_with_a_server_it_is_a_link_without_the_password(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     parent = parent_run.start_parent("retrain")
@@ -45,5 +61,5 @@ def test_with_a_server_it_is_a_link_without_the_password(toy: Path, monkeypatch:
     assert place.endswith(f"/runs/{parent}/artifacts/data.txt")
     lay_out(toy / "elsewhere")
     monkeypatch.chdir(toy / "elsewhere")
-    told = report.headline(report.write.evidence.read(), verdict({}), place)
+    told = report.headline(evidence.read(), verdict({}), place)
     assert f"[The evaluation report]({place})" in told

@@ -27,6 +27,15 @@ from tests.tiny import REPOSITORY
 PASSWORD, TOKEN = "postgres-word-of-the-test", "team:prefect-word-of-the-test"
 KEY, SECRET = "s3-key-of-the-test", "s3-secret-of-the-test"
 REGION, BUCKET = "us-east-1", "team"
+# what nothing here needs, but a member has it in his environment
+CANARIES = {
+    "RNR_TEACHER_API_KEY": "teacher-canary-of-the-test",
+    "OPENAI_API_KEY": "sk-openai-canary-of-the-test",
+    "AWS_SESSION_PASSWORD": "aws-session-canary-of-the-test",
+    "TEAM_DATABASE_URL": "postgresql://team:address-canary-of-the-test@db.invalid:5432/team",
+}
+# all secrets of the team, none of which may lie anywhere after a run
+SECRETS = (PASSWORD, TOKEN.partition(":")[2], SECRET, "address-canary-of-the-test", *list(CANARIES.values())[:3])
 # other work on the machine may slow a start by an order of magnitude
 PATIENCE_S = 300.0
 
@@ -110,10 +119,12 @@ def postgres() -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Team:
-    """`environment`: all that a member of the team sets; `place`: logs."""
+    """`environment`: all that a member of the team sets; `place`: logs and what servers keep on their disk;
+    `database`: user:password@host:port of PostgreSQL."""
 
     environment: dict[str, str]
     place: Path
+    database: str
 
     def worker(self, clone: Path, log: str = "worker.log"):
         """`rnr worker` in a clone, as a context manager."""
@@ -183,8 +194,24 @@ def team(place: Path) -> Iterator[Team]:
             "PREFECT_API_AUTH_STRING": TOKEN,
             "RNR_DVC_REMOTE": f"s3://{BUCKET}/dvc",
             "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false",
+            **CANARIES,
         }
-        yield Team(member, place)
+        yield Team(member, place, database)
+
+
+def remains(team: Team, *clones: Path) -> Iterator[tuple[str, bytes]]:
+    """All that lies anywhere, and where: files of clones (.git too) and servers, S3 objects, dumps of databases."""
+    for top in (team.place, *clones):
+        for path in sorted(top.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                yield str(path), path.read_bytes()
+    store = s3_client(team.environment)
+    for page in store.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for item in page.get("Contents", ()):
+            yield f"s3://{BUCKET}/{item['Key']}", store.get_object(Bucket=BUCKET, Key=item["Key"])["Body"].read()
+    for name in ("mlflow", "prefect"):
+        argv = ["pg_dump", f"postgresql://{team.database}/{name}"]
+        yield f"database {name}", subprocess.run(argv, check=True, capture_output=True).stdout
 
 
 def make_bucket(store: dict[str, str]) -> None:
