@@ -66,12 +66,11 @@ def lock_file(say: Callable[[str], None]) -> None:
     say(f"{LOCK_FILE}: cannot be read, kept as {LOCK_FILE}.damaged; {origin}")
 
 
-def cache(say: Callable[[str], None], thorough: bool) -> list[str]:
-    """Remove objects of DVC's cache whose bytes are not those that they are named after; returns their names.
+def cache(say: Callable[[str], None], folder: Path, thorough: bool) -> list[str]:
+    """Remove objects of a cache folder whose bytes are not those that they are named after; returns their names.
 
     `thorough` reads all of them, else only those that changed since they were last read.
     """
-    folder = dvc_graph.cache_folder()
     known = _verified()
     seen: dict[str, list[int]] = {}
     removed = []
@@ -94,9 +93,9 @@ def cache(say: Callable[[str], None], thorough: bool) -> list[str]:
     return removed
 
 
-def run_cache(say: Callable[[str], None]) -> None:
-    """Remove entries of the run cache that are no YAML: DVC would stop at them, and can do without."""
-    for path in sorted(dvc_graph.run_cache_folder().glob("??/*/*")):
+def run_cache(say: Callable[[str], None], cache_of_runs: Path) -> None:
+    """Remove entries of the run cache, a folder, that are no YAML: DVC would stop at them, and can do without."""
+    for path in sorted(cache_of_runs.glob("??/*/*")):
         try:
             whole = isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
         except (ValueError, yaml.YAMLError):
@@ -105,7 +104,7 @@ def run_cache(say: Callable[[str], None]) -> None:
             path.unlink()
             say(f"DVC's run cache: entry {path.name} cannot be read and is removed")
     # DVC cannot do with an empty folder either, which it leaves when it removes such an entry itself
-    for folder in dvc_graph.run_cache_folder().glob("??/*"):
+    for folder in cache_of_runs.glob("??/*"):
         if not any(folder.iterdir()):
             folder.rmdir()
 
@@ -123,8 +122,9 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
     Nothing else may run DVC here: the flow holds its lock.
     """
     path_locks(say)
-    run_cache(say)
-    removed = cache(say, thorough=False)
+    objects, runs = dvc_graph.stores()
+    run_cache(say, runs)
+    removed = cache(say, objects, thorough=False)
     try:
         stages = dvc_graph.stages()
     except GraphError as error:
@@ -135,12 +135,12 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
     try:
         changed = dvc_graph.status()
     except GraphError:
-        if not cache(say, thorough=True):
+        if not cache(say, objects, thorough=True):
             raise
         changed = dvc_graph.status()
     # something will be taken from the cache, or may be: now its bytes count
     if changed:
-        removed += cache(say, thorough=True)
+        removed += cache(say, objects, thorough=True)
     if removed and dvc_graph.lacks_only_cache():
         # the outputs are there: what was removed is had from them, no stage needs to run
         subprocess.run([sys.executable, "-m", "dvc", "commit", "-q", "-f"], capture_output=True, check=True)
@@ -149,10 +149,14 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
     return stages, changed
 
 
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
 def main() -> int:
     try:
-        _, changed = look_around(lambda line: print(line, file=sys.stderr))
-        cache(lambda line: print(line, file=sys.stderr), thorough=True)
+        _, changed = look_around(_say)
+        cache(_say, dvc_graph.stores()[0], thorough=True)
     except GraphError as error:
         print(f"mend: {error}", file=sys.stderr)
         return 1

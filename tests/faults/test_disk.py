@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +27,11 @@ def mount(*words: str) -> bool:
 
 
 def remount(disk: Path, options: str) -> None:
-    assert mount("-o", f"remount,{options}", str(disk))
+    # multiprocessing's tracker ends a moment after the stage, whose log it holds
+    end = time.monotonic() + 10
+    while not mount("-o", f"remount,{options}", str(disk)):
+        assert time.monotonic() < end, f"{disk} is busy"
+        time.sleep(0.1)
 
 
 @pytest.fixture
