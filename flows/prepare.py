@@ -7,7 +7,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
-from flows import dvc_graph, parent_run, photo_set, remote
+from flows import dvc_graph, mend, parent_run, photo_set, remote
 from flows import warm_start as warm
 from flows.dvc_graph import Stage
 from flows.stage import Children
@@ -37,11 +37,11 @@ def look_around(children: Children) -> tuple[list[Stage], dict[str, str], bool]:
     logger = get_run_logger()
     if photo_set.refresh():
         logger.info("the photos of the sources changed: %s rewritten", photo_set.WRITTEN)
-    stages = dvc_graph.stages()
+    stages, changed = mend.look_around(logger.info)
     shared = remote.connect(children, logger.info)
     if shared and is_missing(stages):
         fetch_results(children)
-    changed = dvc_graph.status()
+        changed = dvc_graph.status()
     for name, why in changed.items():
         logger.info("%s changed: %s", name, why)
     if shared and changed:

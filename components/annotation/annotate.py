@@ -10,14 +10,12 @@ is the recipe teacher's). Numbers are the recipe's truth whoever tells. docs/tea
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from components import params, storage, tracking
 from components.annotation import recipe
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from components.annotation.remote import Outcome, Pair
 
 PAIRS, ANNOTATIONS = Path("data/pairs"), Path("data/annotations")
+WORK = Path("work/annotate")
 SPLITS = ("train", "val", "test")
 COLUMNS = ["pair_id", "degraded", "recipe", "severities", "scene", "objects"]
 
@@ -40,7 +39,7 @@ def annotate_split(split: str, out: Path, config: AnnotateParams, outcomes: dict
     told = []
     for path in storage.shard_paths(PAIRS, split):
         shard, _, number = path.stem.rpartition("-")
-        pairs = pd.read_parquet(path, columns=COLUMNS)
+        pairs = storage.read_shard(path, COLUMNS)
         rows = [
             {"pair_id": pair.pair_id, "split": split, **annotate_pair(pair, config, outcomes.get(pair.pair_id))}
             for pair in storage.progress(pairs.itertuples(index=False), len(pairs), f"annotations, {path.stem}")
@@ -77,7 +76,7 @@ def all_pairs() -> Iterator[Pair]:
 
     for split in SPLITS:
         for path in storage.shard_paths(PAIRS, split):
-            for row in pd.read_parquet(path, columns=COLUMNS[:4]).itertuples(index=False):
+            for row in storage.read_shard(path, COLUMNS[:4]).itertuples(index=False):
                 yield Pair(row.pair_id, row.degraded, row.recipe, list(row.severities))
 
 
@@ -86,7 +85,7 @@ def ask(config: AnnotateParams, run: tracking.NoRun) -> dict[str, Outcome]:
     # imported here: the recipe teacher needs no client
     from components.annotation import endpoint, journal, remote, table
 
-    total = sum(pq.read_metadata(path).num_rows for split in SPLITS for path in storage.shard_paths(PAIRS, split))
+    total = sum(storage.count_rows(path) for split in SPLITS for path in storage.shard_paths(PAIRS, split))
     counts = table.Table(total)
     try:
         return remote.ask_all(config, all_pairs(), counts)
@@ -112,13 +111,10 @@ def main() -> None:
 
         # before MLflow and the journal see an address that must not be kept
         endpoint.check(config)
-    part = ANNOTATIONS.with_name(ANNOTATIONS.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with tracking.stage_run("annotate", config.model_dump()) as run:
+    with storage.only_one(WORK), tracking.stage_run("annotate", config.model_dump()) as run:
         outcomes = ask(config, run) if config.teacher == "openai" else {}
-        told = pd.concat([annotate_split(split, part, config, outcomes) for split in SPLITS])
-        shutil.rmtree(ANNOTATIONS, ignore_errors=True)
-        part.rename(ANNOTATIONS)
+        with storage.whole_folder(ANNOTATIONS) as part:
+            told = pd.concat([annotate_split(split, part, config, outcomes) for split in SPLITS])
         summary = summarise(told, config)
         storage.write_json("metrics/annotate.json", summary)
         run.metrics(summary)
@@ -131,5 +127,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, AnnotateError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, AnnotateError, OSError) as error:
         sys.exit(f"annotate: {error}")

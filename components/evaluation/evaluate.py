@@ -79,8 +79,8 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
 def main() -> None:
     config = params.load("evaluate", EvaluateParams)
     part = REPORTS.with_name(REPORTS.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with tracking.stage_run("evaluate", config.model_dump()) as run:
+    with storage.only_one(TIMINGS.parent / "evaluate"), tracking.stage_run("evaluate", config.model_dump()) as run:
+        shutil.rmtree(part, ignore_errors=True)
         frame = storage.read_shards("data/pairs", "test")
         models = inference.load_parts(REASONER, REFINED)
         table = restoration_table(models, frame)
@@ -124,5 +124,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, inference.ModelRefError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, inference.ModelRefError, OSError) as error:
         sys.exit(f"evaluate: {error}")

@@ -167,14 +167,14 @@ def main() -> int:
         config = params.load("ingest", IngestParams)
         for source in config.sources:
             sources.check(source)
-        with tracking.stage_run("ingest", config.model_dump()) as run:
+        with storage.alone_in(CLEAN.parent), tracking.stage_run("ingest", config.model_dump()) as run:
             counts = ingest(config)
             storage.write_json("metrics/ingest.json", counts)
             run.metrics({name: float(count) for name, count in counts.items()})
     except params.ParamsError as error:
         print(error, file=sys.stderr)
         return 2
-    except (PhotoError, LedgerError, s3.S3Error, tracking.TrackingError) as error:
+    except (PhotoError, LedgerError, s3.S3Error, tracking.TrackingError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

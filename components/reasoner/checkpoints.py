@@ -1,7 +1,8 @@
 """Checkpoints of a training: which are whole, which are kept, and how one crosses to another number of processes.
 
 A checkpoint is `checkpoint-<step>/` as the Trainer writes it. COMPLETE is written last, when every process has
-written its part, and holds the number of processes: ZeRO cuts the optimizer's state into that many parts.
+written its part, and holds the number of processes (ZeRO cuts the optimizer's state into that many parts) and the
+digest of each file: a disk that lost a part of them must not end a training for good.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from components import storage
 
 COMPLETE = "COMPLETE"
 # DeepSpeed's names: which state of a checkpoint counts, and which one fits any number of processes
@@ -41,10 +44,31 @@ def is_complete(checkpoint: Path) -> bool:
     return (checkpoint / COMPLETE).exists()
 
 
+def damage(checkpoint: Path) -> str:
+    """What is wrong with a complete checkpoint, or an empty string; every byte of it is read."""
+    try:
+        said = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+        int(said["processes"])
+    except (ValueError, KeyError, TypeError):
+        return f"{COMPLETE} cannot be read"
+    # older checkpoints have no digests
+    expected, found = said.get("files", {}), storage.digests_of(checkpoint)
+    return next((f"{name} is not as written" for name in expected if found.get(name) != expected[name]), "")
+
+
+def best_of(checkpoint: Path) -> int | None:
+    """The step of the best checkpoint when this one was written, or None."""
+    try:
+        return json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")).get("best_global_step")
+    except (OSError, ValueError):
+        return None
+
+
 def mark_complete(checkpoint: Path, processes: int) -> None:
     """Say that a checkpoint was written to its end by so many processes."""
     part = checkpoint / f".{COMPLETE}"
-    part.write_text(json.dumps({"processes": processes}) + "\n", encoding="utf-8")
+    facts = {"processes": processes, "files": storage.digests_of(checkpoint)}
+    part.write_text(json.dumps(facts, sort_keys=True) + "\n", encoding="utf-8")
     os.replace(part, checkpoint / COMPLETE)
 
 
@@ -62,6 +86,22 @@ def drop_torn(folder: Path) -> None:
     """Remove what a killed training left half written. One process only, while no other writes."""
     for checkpoint in newest_first(folder):
         if not is_complete(checkpoint):
+            shutil.rmtree(checkpoint)
+
+
+def drop_damaged(folder: Path) -> None:
+    """Remove the complete checkpoints that cannot be taken up, a line for each. One process only, as `drop_torn`.
+
+    A training ends with its best checkpoint: one that has lost the best of its past cannot come to the same end.
+    """
+    for checkpoint in reversed(newest_first(folder)):
+        reason = damage(checkpoint)
+        best = best_of(checkpoint)
+        if not reason and best and not at_step(folder, best).exists():
+            reason = f"step {best}, the best one until then, is gone"
+        if reason:
+            print(f"{checkpoint}: this checkpoint is damaged and removed ({reason})", flush=True)
+            (checkpoint / COMPLETE).unlink()
             shutil.rmtree(checkpoint)
 
 

@@ -8,7 +8,6 @@ The restorer trains on these, mistakes included, since they are what it will hea
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from components.reasoner.model import ReasonerError
 from components.reasoner.reader import Reasoner
 
 PAIRS, PRIORS, REASONER = Path("data/pairs"), Path("data/priors"), Path("models/reasoner")
+WORK = Path("work/diagnose")
 PHOTOS_PER_PASS = 16
 
 
@@ -46,16 +46,14 @@ def read_rows(reasoner: Reasoner, frame: pd.DataFrame) -> list[dict]:
 
 
 def main() -> None:
-    part = PRIORS.with_name(PRIORS.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    with tracking.stage_run("diagnose", {}) as run:
+    with storage.only_one(WORK), tracking.stage_run("diagnose", {}) as run, storage.whole_folder(PRIORS) as part:
         reasoner = Reasoner(REASONER)
         summary = {}
         for split in ("train", "val", "test"):
             clean, total = 0, 0
             for path in storage.shard_paths(PAIRS, split):
                 shard, _, number = path.stem.rpartition("-")
-                frame = pd.read_parquet(path, columns=["pair_id", "split", "degraded"])
+                frame = storage.read_shard(path, ["pair_id", "split", "degraded"])
                 starts = list(range(0, len(frame), PHOTOS_PER_PASS))
                 rows: list[dict] = []
                 for start in storage.progress(starts, len(starts), f"diagnoses, {path.stem}"):
@@ -64,8 +62,6 @@ def main() -> None:
                 clean += sum('"findings": {}' in row["diagnosis"] for row in rows)
                 total += len(rows)
             summary[f"called_clean_{split}"] = clean / total
-        shutil.rmtree(PRIORS, ignore_errors=True)
-        part.rename(PRIORS)
         storage.write_json("metrics/diagnose.json", summary)
         run.metrics(summary)
 
@@ -74,5 +70,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (ReasonerError, tracking.TrackingError, FileNotFoundError) as error:
+    except (ReasonerError, tracking.TrackingError, OSError) as error:
         sys.exit(f"diagnose: {error}")

@@ -19,7 +19,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from components import params, storage, tracking
+from components import lifeline, params, storage, tracking
 from components.reasoner import checkpoints, data, speed, validation
 from components.reasoner import model as models
 from components.reasoner.calibrate import calibrate
@@ -149,10 +149,26 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     storage.write_json(part / CALIBRATION_FILE, calibration)
     storage.write_json(folder / METRICS, scores)
     run.metrics(scores)
+    checkpoints.mark_complete(part, 1)
+    shutil.rmtree(final(folder), ignore_errors=True)
     part.rename(final(folder))
 
 
+def is_final(folder: Path) -> bool:
+    """Whether the finished reasoner of a work folder is there and as it was written; a damaged one counts as none."""
+    done = final(folder)
+    if not done.exists():
+        return False
+    reason = checkpoints.damage(done) if checkpoints.is_complete(done) else f"it has no {checkpoints.COMPLETE}"
+    if reason or not (folder / METRICS).exists():
+        print(f"{done}: damaged ({reason or 'no metrics'}); made again from the best checkpoint", flush=True)
+        return False
+    return True
+
+
 def main() -> None:
+    # the launcher's own end is no sign that its workers have
+    lifeline.die_with_parent()
     parser = argparse.ArgumentParser(description="One process of the reasoner's training")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
@@ -165,6 +181,7 @@ def main() -> None:
     with storage.only_one(folder / "worker"):
         # the other processes wait for this one inside `train`, and see the folder as it is left here
         checkpoints.drop_torn(folder)
+        checkpoints.drop_damaged(folder)
         checkpoint = checkpoints.last_complete(folder)
         if checkpoint and checkpoints.needs_universal(checkpoint, processes, config.zero_stage):
             checkpoints.make_universal(checkpoint)
@@ -202,7 +219,7 @@ def train(folder: Path, config: ReasonerParams, processes: int) -> None:
     )
     # Reading the device joins the processes: from here on all of them see the folder as the first has left it.
     print_once = print if arguments.process_index == 0 else lambda *_, **__: None
-    if final(folder).exists():  # by a training that outlived its launcher
+    if is_final(folder):  # by a training that outlived its launcher
         return
     checkpoint = checkpoints.last_complete(folder)
     if checkpoints.needs_universal(checkpoint, processes, config.zero_stage):
@@ -246,5 +263,5 @@ def train(folder: Path, config: ReasonerParams, processes: int) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (models.ReasonerError, params.ParamsError, checkpoints.CheckpointError, FileNotFoundError) as error:
+    except (models.ReasonerError, params.ParamsError, checkpoints.CheckpointError, OSError) as error:
         sys.exit(f"train_reasoner: {error}")

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import torch
 
-from components import params, storage, tracking
+from components import lifeline, params, storage, tracking
+from components.reasoner.checkpoints import COMPLETE
 from components.reasoner.config import ReasonerParams, count_processes, samples_per_process
 from components.reasoner.model import ReasonerError
-from components.reasoner.sft import METRICS, final
+from components.reasoner.sft import METRICS, final, is_final
 
 OUT = Path("models/reasoner")
 WORKER = "components.reasoner.sft"
@@ -64,16 +65,18 @@ def main() -> None:
     samples_per_process(config, count_processes(config))
     folder = Path("work/reasoner") / storage.digest_inputs(*learnt_from(config))
     with storage.only_one(folder) as lock:
-        if not final(folder).exists():
+        if not is_final(folder):
             argv, environment = launch_argv(config, folder), launch_environment(config)
-            run = subprocess.run(argv, env=environment, pass_fds=(lock,), check=False)
+            run = subprocess.run(
+                argv, env=environment, pass_fds=(lock,), preexec_fn=lifeline.die_with_parent, check=False
+            )
             if run.returncode:
                 raise SystemExit(
                     f"train_reasoner: training ended with exit code {run.returncode}; the lines above say why"
                 )
-        shutil.rmtree(OUT, ignore_errors=True)
         Path("metrics").mkdir(exist_ok=True)
-        shutil.copytree(final(folder), OUT)
+        with storage.whole_folder(OUT) as part:
+            shutil.copytree(final(folder), part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(COMPLETE))
         shutil.copy(folder / METRICS, "metrics/train_reasoner.json")
 
 
@@ -81,5 +84,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (ReasonerError, params.ParamsError, FileNotFoundError) as error:
+    except (ReasonerError, params.ParamsError, OSError) as error:
         sys.exit(f"train_reasoner: {error}")

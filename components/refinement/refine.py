@@ -9,7 +9,6 @@ At last the refined restorer must pass measures that no reward saw (guards.py); 
 
 from __future__ import annotations
 
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +87,7 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     watch = Watch.over(guard, supervised, learner.state_dict())
     print(f"refine: the guard pairs begin at {watch.psnr:.4f} dB, SSIM {watch.ssim:.4f}", flush=True)
     first, path = 0, folder / "last.pt"
+    storage.drop_damaged(list(folder.glob(path.name)))
     if path.exists():
         state = torch.load(path, weights_only=True)
         learner.load_state_dict(state["learner"])
@@ -107,11 +107,8 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
             print(f"refine step {step + 1}: {', '.join(f'{k} {v:.4f}' for k, v in figures.items())}", flush=True)
             run.artifact(save_samples(folder / f"samples/step-{step + 1:05d}.png", watch.pictures, restored))
         if (step + 1) % config.save_every == 0 or last or watch.stopped_at is not None:
-            with storage.whole_file(path) as part:
-                state = {"step": step + 1, "learner": learner.state_dict()}
-                torch.save(
-                    {**state, "good": watch.good, "stopped_at": watch.stopped_at, "held_at": watch.held_at}, part
-                )
+            state = {"step": step + 1, "learner": learner.state_dict(), "good": watch.good}
+            network.save_state({**state, "stopped_at": watch.stopped_at, "held_at": watch.held_at}, path)
             run.checkpoint(path, step + 1, {"reward": logged["reward"]})
     if watch.stopped_at is not None:
         print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to step {watch.held_at}", flush=True)
@@ -174,8 +171,8 @@ def main() -> None:
         for reason in reasons:
             print(f"refine: guard failed: {reason}", flush=True)
         print(f"refine: {'refused, the supervised restorer goes on' if reasons else 'accepted'}", flush=True)
-        shutil.rmtree(OUT, ignore_errors=True)
-        network.save(network.load(RESTORER) if reasons else refined, OUT)
+        with storage.whole_folder(OUT) as part:
+            network.save(network.load(RESTORER) if reasons else refined, part)
         storage.write_json("metrics/refine.json", figures)
         run.metrics(figures)
         run.tags({"refused_because": "; ".join(reasons)})
@@ -190,7 +187,7 @@ if __name__ == "__main__":
         tracking.TrackingError,
         ReasonerError,
         network.RestorerError,
-        FileNotFoundError,
+        OSError,
         ValueError,
     ) as error:
         sys.exit(f"refine: {error}")

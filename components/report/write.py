@@ -43,5 +43,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, evidence.ReportError) as error:
+    except (params.ParamsError, tracking.TrackingError, evidence.ReportError, OSError) as error:
         sys.exit(f"report: {error}")

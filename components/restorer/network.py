@@ -10,12 +10,14 @@ diagnosis; at severity 0 the network is the identity by construction.
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import nn
 from torch.nn import functional as F
 
@@ -212,13 +214,21 @@ class Restorer(nn.Module):
         return (matrix * image[:, None]).sum(2) + offset + local
 
 
+def save_state(state: dict, path: Path) -> None:
+    """A checkpoint of a training, whole or not at all. A full disk is an OSError, which torch's own writer hides."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    with storage.whole_file(path) as part:
+        part.write_bytes(content.getbuffer())
+
+
 def save(restorer: Restorer, folder: str | Path) -> None:
     """config.json and model.safetensors; the same weights give the same bytes."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     storage.write_json(folder / CONFIG_FILE, asdict(restorer.shape))
     with storage.whole_file(folder / WEIGHTS_FILE) as part:
-        save_file({k: v.contiguous() for k, v in sorted(restorer.state_dict().items())}, part)
+        part.write_bytes(to_bytes({k: v.contiguous() for k, v in sorted(restorer.state_dict().items())}))
 
 
 def load(folder: str | Path, device: str = "cpu") -> Restorer:

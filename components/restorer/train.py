@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from components import params, storage, tracking
+from components import lifeline, params, storage, tracking
 from components.restorer import network
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch, load_split
@@ -90,7 +89,9 @@ def batches(config: RestorerParams, pairs: Pairs, first: int) -> Iterator[Batch]
     chunks = Chunks(pairs, config, REASONER)
     start = first // BATCHES
     rest = torch.utils.data.Subset(chunks, range(start, len(chunks)))
-    loader = torch.utils.data.DataLoader(rest, batch_size=None, num_workers=1)
+    loader = torch.utils.data.DataLoader(
+        rest, batch_size=None, num_workers=1, worker_init_fn=lambda _: lifeline.die_with_parent()
+    )
     return itertools.islice(itertools.chain.from_iterable(loader), first - start * BATCHES, None)
 
 
@@ -109,6 +110,8 @@ def train(
     # the policy is refinement's to learn
     restorer.policy.requires_grad_(False)
     optimisers = Optimisers(restorer)
+    # written whole, but a disk may have lost some of it since
+    storage.drop_damaged(sorted(folder.glob("step-*.pt")))
     first, state = 0, last_checkpoint(folder)
     if state:
         restorer.load_state_dict(state["restorer"])
@@ -145,9 +148,8 @@ def train(
             recent = []
         if done % config.save_every == 0 or done == config.steps or late:
             path = folder / f"step-{done:07d}.pt"
-            with storage.whole_file(path) as part:
-                state = {"step": done, "restorer": restorer.state_dict(), "averaged": averaged.state_dict()}
-                torch.save({**state, "optimisers": optimisers.state_dict()}, part)
+            state = {"step": done, "restorer": restorer.state_dict(), "averaged": averaged.state_dict()}
+            network.save_state({**state, "optimisers": optimisers.state_dict()}, path)
             for old in sorted(folder.glob("step-*.pt"))[: -config.keep_checkpoints]:
                 old.unlink()
             metrics = validate(averaged, validation, device)
@@ -172,8 +174,8 @@ def main() -> None:
     ):
         averaged, _ = train(config, folder, run)
         metrics = validate(averaged, load_split("val"))
-        shutil.rmtree(OUT, ignore_errors=True)
-        network.save(averaged, OUT)
+        with storage.whole_folder(OUT) as part:
+            network.save(averaged, part)
         storage.write_json("metrics/train_restorer.json", metrics)
         run.metrics(metrics)
 
@@ -182,5 +184,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, network.RestorerError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, network.RestorerError, OSError) as error:
         sys.exit(f"train_restorer: {error}")

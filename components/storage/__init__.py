@@ -8,8 +8,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +27,10 @@ T = TypeVar("T")
 ROW_GROUP = 64  # rows
 
 
+class DamagedError(OSError):
+    """A file is not what was once written; one line with its name and the command that mends it."""
+
+
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Write to the path this yields; on success it is moved to `path` in one step, else nothing is left."""
@@ -35,10 +41,28 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     try:
         yield Path(name)
         os.chmod(name, 0o644)
+        # a power cut after the move must not leave a name without its bytes
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
         os.replace(name, path)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+@contextlib.contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Fill the folder this yields; on success it takes the place of `path`, else the former content stays."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    try:
+        yield part
+        shutil.rmtree(path, ignore_errors=True)
+        part.rename(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_json(path: str | Path, value: object) -> None:
@@ -99,8 +123,72 @@ def shard_paths(directory: str | Path, split: str) -> list[Path]:
 
 def read_shards(directory: str | Path, split: str, columns: list[str] | None = None) -> pd.DataFrame:
     """All rows of one split ("train", "val", "test"), in shard order."""
-    frames = [pd.read_parquet(path, columns=columns) for path in shard_paths(directory, split)]
+    frames = [read_shard(path, columns) for path in shard_paths(directory, split)]
     return pd.concat(frames, ignore_index=True)
+
+
+def read_shard(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """The rows of one shard. Raises DamagedError when it is torn or overwritten."""
+    with readable(path):
+        return pd.read_parquet(path, columns=columns)
+
+
+def count_rows(path: str | Path) -> int:
+    """How many rows a shard has. Raises DamagedError."""
+    with readable(path):
+        return pq.read_metadata(path).num_rows
+
+
+@contextlib.contextmanager
+def readable(path: str | Path) -> Iterator[None]:
+    """What Arrow says of a broken file becomes a DamagedError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DamagedError(
+            f"{path}: damaged ({reason}); delete the file, `dvc repro` then fetches it from the cache or makes it again"
+        ) from None
+
+
+def seal(path: Path) -> None:
+    """Write down the digest of a file that a later run may take as it is; beside it, in a hidden file."""
+    with whole_file(_seal_of(path)) as part:
+        part.write_text(_sha256(path) + "\n", encoding="utf-8")
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether the file is there with the bytes that were sealed."""
+    seal = _seal_of(path)
+    return path.exists() and seal.exists() and seal.read_text(encoding="utf-8").strip() == _sha256(path)
+
+
+def _seal_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.sha256")
+
+
+def _sha256(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole_archive(path: str | Path) -> bool:
+    """Whether a file of `torch.save`, a zip archive with a checksum for each tensor, is what was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError, OSError):
+        return False
+
+
+def drop_damaged(archives: list[Path]) -> None:
+    """Remove the checkpoints that are not whole, a line for each: what is left can be taken up."""
+    for path in archives:
+        if not is_whole_archive(path):
+            print(f"{path}: this checkpoint is damaged and removed; going on without it", flush=True)
+            path.unlink()
 
 
 def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
@@ -123,23 +211,47 @@ def digest_inputs(parameters: dict, paths: list[str]) -> str:
     for top in paths:
         for path in sorted(p for p in [Path(top), *Path(top).rglob("*")] if p.is_file()):
             digest.update(path.as_posix().encode())
-            with open(path, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+            digest.update(bytes.fromhex(_sha256(path)))
     return digest.hexdigest()[:16]
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Path below the folder -> SHA-256, for every file in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
 
 @contextlib.contextmanager
 def only_one(folder: str | Path) -> Iterator[int]:
-    """Hold the lock of a work folder; waits for a trainer that a killed parent left behind.
+    """Hold the lock of a work folder; waits for a process that a killed parent left behind.
 
     Yields the lock's file descriptor: a child that inherits it keeps the lock as long as it lives.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{folder}: another training holds it; waiting", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        _wait_for(lock.fileno(), folder)
         yield lock.fileno()
+
+
+@contextlib.contextmanager
+def alone_in(folder: str | Path) -> Iterator[None]:
+    """As `only_one`, by a lock on the folder itself: nothing is written into it."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        # over NFS a folder cannot be locked
+        with contextlib.suppress(OSError):
+            _wait_for(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _wait_for(lock: int, folder: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"{folder}: another process holds it; waiting", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)

@@ -111,7 +111,7 @@ def fetch(client: Any, bucket: str, item: Object, cache: Path = CACHE) -> Path:
     # a key may hold anything ("../", 1024 bytes): the file is named by a digest
     name = hashlib.sha256(f"{item.key}\0{item.etag}\0{item.size}".encode()).hexdigest()[:32]
     path = cache / bucket / f"{name}{PurePosixPath(item.key).suffix.lower()}"
-    if path.is_file() and path.stat().st_size == item.size:
+    if _is_kept(path, item):
         return path
     attempts = client.meta.config.retries["total_max_attempts"]
     for attempt in range(1, attempts + 1):
@@ -125,6 +125,17 @@ def fetch(client: Any, bucket: str, item: Object, cache: Path = CACHE) -> Path:
         f"{SCHEME}{bucket}/{item.key}: {reason}, {attempts} times; check the connection to {_endpoint(client)} and run "
         "again, what was fetched is kept"
     )
+
+
+def _is_kept(path: Path, item: Object) -> bool:
+    """Whether the cache has the object as it was stored; a disk may have lost some of it since."""
+    if not path.is_file() or path.stat().st_size != item.size:
+        return False
+    etag = item.etag.strip('"')
+    if not PLAIN_MD5.fullmatch(etag):
+        return True
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == etag
 
 
 def _download(client: Any, bucket: str, item: Object, path: Path) -> str | None:

@@ -23,10 +23,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
 
-from components import params, storage, tracking
+from components import lifeline, params, storage, tracking
 from components.diagnosis import TYPES
 from components.synthesis.depths import DepthSource
 from components.synthesis.pairs import SynthesizeParams, make_pair
@@ -59,7 +58,7 @@ def plan(config: SynthesizeParams, clean: Path = CLEAN) -> list[Shard]:
     shards = []
     for split in SPLITS:
         for path in storage.shard_paths(clean, split):
-            total = pq.read_metadata(path).num_rows * config.per_photo(split)
+            total = storage.count_rows(path) * config.per_photo(split)
             for number, first in enumerate(range(0, total, PAIRS_PER_SHARD)):
                 shards.append(Shard(path, split, number, first, min(total, first + PAIRS_PER_SHARD)))
     return shards
@@ -68,7 +67,7 @@ def plan(config: SynthesizeParams, clean: Path = CLEAN) -> list[Shard]:
 @lru_cache(maxsize=1)
 def clean_photos(path: Path) -> pd.DataFrame:
     """The photos of one clean shard; a process reads shard after shard."""
-    return pd.read_parquet(path, columns=["photo_id", "name", "scene", "objects", "image"])
+    return storage.read_shard(path, ["photo_id", "name", "scene", "objects", "image"])
 
 
 @lru_cache(maxsize=PHOTOS_IN_MEMORY)
@@ -83,9 +82,9 @@ def depth_source(source: str) -> DepthSource:
 
 
 def make_shard(shard: Shard, config: SynthesizeParams, folder: Path) -> pd.DataFrame:
-    """Write one shard of pairs, unless it is there already; returns its cases and severities."""
+    """Write one shard of pairs, unless it is there already, whole; returns its cases and severities."""
     path = shard.path(folder)
-    if not path.exists():
+    if not storage.is_sealed(path):
         photos = clean_photos(shard.clean)
         rows = []
         for row in range(shard.first, shard.last):
@@ -94,7 +93,7 @@ def make_shard(shard: Shard, config: SynthesizeParams, folder: Path) -> pd.DataF
             pixels = decoded_photo(shard.clean, index)
             depth = depth_source(config.depth)
             rows.append(make_pair(photos.iloc[index], pixels, config, shard.split, number, depth))
-        storage.write_shard(folder, f"{shard.clean.stem}", shard.number, rows)
+        storage.seal(storage.write_shard(folder, f"{shard.clean.stem}", shard.number, rows))
     return pd.read_parquet(path, columns=["split", "case", "severities"])
 
 
@@ -111,10 +110,13 @@ def worker_pool(workers: int) -> ProcessPoolExecutor:
 
 
 def start_worker() -> None:
-    """One thread, and freed memory kept: pictures of the same size come and go, the kernel need not clear new pages.
+    """One thread, no life after the stage's, and freed memory kept: pictures of the same size come and go, the kernel
+    need not clear new pages.
 
-    Without the second a third of the time goes into page faults (benchmarks/synthesis.py).
+    Without the last a third of the time goes into page faults (benchmarks/synthesis.py).
     """
+    # a pool whose owner was killed would wait for work for ever
+    lifeline.die_with_parent()
     torch.set_num_threads(1)
     allocator = ctypes.CDLL(None)
     if hasattr(allocator, "mallopt"):  # glibc only
@@ -147,7 +149,7 @@ def main() -> None:
     with storage.only_one(part), tracking.stage_run("synthesize", config.model_dump()) as run:
         made = make_all(shards, config, part, workers)
         tables = list(storage.progress(made, len(shards), "shards of pairs"))
-        # the lock, and what a killed process left half written
+        # the lock, the seals, and what a killed process left half written
         for hidden in part.glob(".*"):
             hidden.unlink()
         shutil.rmtree(PAIRS, ignore_errors=True)
@@ -161,5 +163,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (params.ParamsError, tracking.TrackingError, FileNotFoundError) as error:
+    except (params.ParamsError, tracking.TrackingError, OSError) as error:
         sys.exit(f"synthesize: {error}")
