@@ -99,11 +99,11 @@ class Passes:
             value = qkv[:, :, 2]
             seen = []
             for patches_each, start, end in self.runs:
-                parts = (
+                asked, keys, values = (
                     part[:, start:end].reshape(-1, patches_each, own.num_heads, own.head_dim).transpose(1, 2)
                     for part in (query, key, value)
                 )
-                done = F.scaled_dot_product_attention(*parts, scale=own.scaling)
+                done = F.scaled_dot_product_attention(asked, keys, values, scale=own.scaling)
                 seen.append(done.transpose(1, 2).reshape(batch, end - start, width))
             states = states + own.proj(torch.cat(seen, 1))
             states = states + self._wide(block.mlp, block.norm2(states))

@@ -90,13 +90,17 @@ def _lines(thin: Field, room: int) -> tuple[Field, Field]:
             line += other
         line /= np.float32(2 * REACH + 1)
         middle = _beside(line, room, 0, 0, REACH)
-        sides = [_beside(line, room, round(-s * APART * right), round(s * APART * down), REACH) for s in (-1, 1)]
+        one, other = (_beside(line, room, round(-s * APART * right), round(s * APART * down), REACH) for s in (-1, 1))
         if number == 0:
-            bright, dark, ground = middle - np.maximum(*sides), np.minimum(*sides) - middle, np.empty_like(middle)
+            bright, dark, ground = (
+                middle - np.maximum(one, other),
+                np.minimum(one, other) - middle,
+                np.empty_like(middle),
+            )
             continue
-        np.subtract(middle, np.maximum(*sides, out=ground), out=ground)
+        np.subtract(middle, np.maximum(one, other, out=ground), out=ground)
         np.maximum(bright, ground, out=bright)
-        np.subtract(np.minimum(*sides, out=ground), middle, out=ground)
+        np.subtract(np.minimum(one, other, out=ground), middle, out=ground)
         np.maximum(dark, ground, out=dark)
     return bright, dark
 
