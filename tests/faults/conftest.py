@@ -43,5 +43,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The count comes after all that it counts."""
+    """What `make faults` alone runs is marked; the others are the quick part. The count comes after all it counts."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and not item.get_closest_marker("faults"):
+            item.add_marker(pytest.mark.quick_faults)
     items.sort(key=lambda item: item.path.name == "test_total.py" and item.path.parent.name == "faults")

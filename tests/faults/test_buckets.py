@@ -1,6 +1,6 @@
 """An S3 store that answers 5xx, stalls, cuts and lies, and a cache of it that went bad, under the stage `ingest`.
 
-pytest tests/faults/test_buckets.py
+pytest -m quick_faults tests/faults/test_buckets.py
 """
 
 from __future__ import annotations

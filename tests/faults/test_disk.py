@@ -1,6 +1,6 @@
 """A disk that is full or may only be read, under every stage: one clear line, and the rerun as if nothing had been.
 
-    pytest tests/faults/test_disk.py
+    pytest -m quick_faults tests/faults/test_disk.py
 
 The disks are small tmpfs mounts, which need root; without it the limit on a file's size stands in for the full one.
 """

@@ -1,6 +1,6 @@
 """DVC's cache, lock files and clock, and DVC itself killed: the flow's first step mends, and the lock file is the same.
 
-    pytest tests/faults/test_dvc_files.py
+    pytest -m quick_faults tests/faults/test_dvc_files.py
 
 The repository is the toy of tests/flows: four stages of a moment each, real DVC.
 """

@@ -1,6 +1,6 @@
 """SIGKILL at seeded moments of every stage: kill, go on, kill, go on, ..., finish, compare.
 
-pytest tests/faults/test_kills.py
+pytest -m quick_faults tests/faults/test_kills.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The reasoner's training, whose processes are three deep: killed at every depth, its checkpoints damaged.
 
-pytest tests/faults/test_reasoner.py
+pytest -m quick_faults tests/faults/test_reasoner.py
 """
 
 from __future__ import annotations

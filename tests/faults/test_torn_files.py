@@ -1,6 +1,6 @@
 """Shards and checkpoints that are cut short, emptied or changed: noticed, said in one line, made again.
 
-pytest tests/faults/test_torn_files.py
+pytest -m quick_faults tests/faults/test_torn_files.py
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 def test_there_were_enough(campaign: Campaign, request: pytest.FixtureRequest) -> None:
     ran = {item.path.name for item in request.session.items if item.path.parent == HERE}
-    whole = request.session.config.getoption("markexpr") == "faults or not slow and not gpu"
+    whole = request.session.config.getoption("markexpr") == "faults or quick_faults"
     files = {path.name for path in HERE.glob("test_*.py")} - (set() if whole else {"test_servers.py"})
     if request.session.testsfailed or not files <= ran:
         # one file by itself, or a failure that says enough
