@@ -36,7 +36,7 @@ test-docs: setup
 
 faults: setup
 	@mkdir -p work
-	@RNR_FAULTS_REPORT=$(CURDIR)/work/faults.json $(BIN)/python -m pytest -m 'faults or quick_faults' tests/faults
+	@RNR_FAULTS_REPORT=work/faults.json $(BIN)/python -m pytest -m 'faults or quick_faults' tests/faults
 	@$(BIN)/python -m tests.faults.report work/faults.json
 
 faults-quick: setup

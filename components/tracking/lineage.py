@@ -9,9 +9,6 @@ from pathlib import Path
 
 import yaml
 
-# libyaml where PyYAML has it: dvc.lock takes the parser in Python a third of a second, and is read for every path
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 def code_version() -> dict[str, str]:
     """`git_sha` and `git_dirty` of the working directory; "none" where there is no commit or no git."""
@@ -25,7 +22,7 @@ def code_version() -> dict[str, str]:
 
 def _read(path: str) -> dict:
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=LOADER) or {}
+        return yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
         return {}
 
