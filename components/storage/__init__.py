@@ -153,17 +153,17 @@ def readable(path: str | Path) -> Iterator[None]:
         ) from None
 
 
-def seal(path: Path) -> None:
-    """Write down the digest of a file that a later run may take as it is; beside it, in a hidden file."""
-    with whole_file(_seal_of(path)) as part:
-        part.write_text(_sha256(path) + "\n", encoding="utf-8")
+def move_sealed(part: Path, path: Path) -> None:
+    """Give a finished file its name, its digest first, in a hidden file: a later run may take it as it is."""
+    with whole_file(_seal_of(path)) as seal:
+        seal.write_text(_sha256(part) + "\n", encoding="utf-8")
+    os.replace(part, path)
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether the file is there with the bytes that were sealed; one without a seal came to its name, whole, just
-    before whoever was to seal it was killed."""
+    """Whether the file is there with the bytes that were sealed."""
     seal = _seal_of(path)
-    return path.exists() and (not seal.exists() or seal.read_text(encoding="utf-8").strip() == _sha256(path))
+    return path.exists() and seal.exists() and seal.read_text(encoding="utf-8").strip() == _sha256(path)
 
 
 def _seal_of(path: Path) -> Path:

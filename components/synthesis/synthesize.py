@@ -33,6 +33,7 @@ from components.synthesis.pairs import SynthesizeParams, make_pair
 CLEAN, PAIRS = Path("data/clean"), Path("data/pairs")
 SPLITS = ("train", "val", "test")
 CODE = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "degradations")]
+MAKING = ".making"  # below the unfinished folder: shards that have no seal yet
 PAIRS_PER_SHARD = 256
 PHOTOS_IN_MEMORY = 64
 # of glibc's malloc.h
@@ -93,7 +94,8 @@ def make_shard(shard: Shard, config: SynthesizeParams, folder: Path) -> pd.DataF
             pixels = decoded_photo(shard.clean, index)
             depth = depth_source(config.depth)
             rows.append(make_pair(photos.iloc[index], pixels, config, shard.split, number, depth))
-        storage.seal(storage.write_shard(folder, f"{shard.clean.stem}", shard.number, rows))
+        made = storage.write_shard(folder / MAKING, f"{shard.clean.stem}", shard.number, rows)
+        storage.move_sealed(made, path)
     return pd.read_parquet(path, columns=["split", "case", "severities"])
 
 
@@ -150,6 +152,7 @@ def main() -> None:
         made = make_all(shards, config, part, workers)
         tables = list(storage.progress(made, len(shards), "shards of pairs"))
         # the lock, the seals, and what a killed process left half written
+        shutil.rmtree(part / MAKING, ignore_errors=True)
         for hidden in part.glob(".*"):
             hidden.unlink()
         shutil.rmtree(PAIRS, ignore_errors=True)
