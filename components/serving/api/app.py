@@ -175,7 +175,9 @@ async def _awaited(request: Request, limits: Limits, work: Future[T]) -> T:
     except PhotoError as error:
         raise _problem(error) from None
     finally:
-        # and with `result` the work itself, if it has not begun
+        # now, if it has not begun: `result` would tell the work of its end a turn of the loop later, and the models'
+        # thread could take it meanwhile
+        work.cancel()
         result.cancel()
         left.cancel()
 
