@@ -41,6 +41,7 @@ from flows.photo_set import PhotoSetError
 from flows.remote import RemoteError
 from flows.report import REPORT_STAGE, publish_report, told_before
 from flows.stage import Children, FlowParams, StageFailed, StageResult, one_line_failures, run_stage
+from flows.temporary_server import TemporaryServerError
 from flows.warm_start import WarmStartError
 
 LOCK = Path("work/retrain.lock")
@@ -234,6 +235,7 @@ FAILURES = (
     RemoteError,
     PromotionError,
     ReportError,
+    TemporaryServerError,
     tracking.TrackingError,
 )
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def run(args: argparse.Namespace) -> int:
     """`rnr run`: the flow. Exit code 1 when a stage failed; a refused model is a result, not a failure."""
     tracking.telemetry_off()
+    from flows import temporary_server
+
+    # its start takes as long as the imports
+    temporary_server.begin()
     from flows import preflight, retrain
 
     # wrong parameters are wrong use (2); whatever stops the run later is a failure (1)

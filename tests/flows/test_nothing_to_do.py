@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from prefect.server.api.server import SubprocessASGIServer
 
 from components import params
 from flows import preflight, temporary_server
@@ -56,19 +59,60 @@ def test_parameters_that_changed_are_checked_again(tmp_path: Path, monkeypatch: 
             preflight.check_params()
 
 
-def test_the_server_starts_beside_the_imports_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    with temporary_server.starting() as begun:
-        assert begun is False  # the tests have a server
-    order: list[str] = []
-    monkeypatch.setattr(temporary_server, "wanted", lambda: True)
-    monkeypatch.setattr(SubprocessASGIServer, "start", lambda self: order.append("started"))
-    with temporary_server.starting() as begun:
-        assert begun is True
-    assert order == ["started"]
+SERVE = """
+import os, signal, sys, urllib.request
+from flows import temporary_server
+with temporary_server.starting() as begun:
+    assert begun
+from prefect.client.orchestration import get_client
+client = get_client(sync_client=True)
+print(client.api_url, client.hello().status_code, "prefect.server" in sys.modules, flush=True)
+os.kill(os.getpid(), getattr(signal, sys.argv[1])) if sys.argv[1:] else None
+"""
 
-    def broken(self: SubprocessASGIServer) -> None:
-        raise RuntimeError("no port is free")
 
-    monkeypatch.setattr(SubprocessASGIServer, "start", broken)
-    with pytest.raises(RuntimeError, match="no port is free"), temporary_server.starting():
-        pass
+def serve(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in environment().items() if name != "PREFECT_API_URL"}
+    given = {**kept, "PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", **variables}
+    argv = [sys.executable, "-c", SERVE, *arguments]
+    return subprocess.run(argv, env=given, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("end", ["", "SIGKILL"])
+def test_a_run_without_a_server_gets_one_that_ends_with_it(tmp_path: Path, end: str) -> None:
+    done = serve(tmp_path, *filter(None, [end]))
+    assert done.returncode == (-signal.SIGKILL if end else 0), done.stderr
+    api, answered, imported = done.stdout.split()
+    assert (answered, imported) == ("200", "False")
+    address = urlsplit(api)
+    due = time.monotonic() + 30
+    while listening(str(address.hostname), address.port or 0):
+        assert time.monotonic() < due, "the server outlives the run"
+        time.sleep(0.1)
+
+
+def listening(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_where_there_is_a_server_none_is_started() -> None:
+    with temporary_server.starting() as begun:
+        assert begun is False  # the tests have one
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "line"),
+    [
+        ("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "1", "does not answer after 1 s"),
+        ("PREFECT_API_DATABASE_CONNECTION_URL", "sqlite+aiosqlite:////nowhere/prefect.db", "ended with code"),
+    ],
+)
+def test_a_server_that_does_not_come_up_is_one_line(tmp_path: Path, variable: str, value: str, line: str) -> None:
+    done = serve(tmp_path, **{variable: value})
+    assert done.returncode == 1
+    assert line in done.stderr.splitlines()[-1]
+    assert "TemporaryServerError" in done.stderr.splitlines()[-1]
