@@ -24,16 +24,11 @@ from components.reasoner import checkpoints, data, speed, validation
 from components.reasoner import model as models
 from components.reasoner.calibrate import calibrate
 from components.reasoner.config import ReasonerParams, samples_per_process
+from components.reasoner.finished import METRICS, final, is_final
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
 
 LOG_EVERY = 10
-METRICS = "metrics.json"
-# what decides about the thresholds: when it changes, the last checkpoint is calibrated again, not trained again
-CALIBRATED_BY = (
-    *("calibrate.py", "reader.py", "passes.py", "pictures.py", "answer.py"),
-    *("gauges.py", "gauges.json", "measures.py", "fields.py", "streaks.py"),
-)
 
 
 def deepspeed_config(config: ReasonerParams) -> dict:
@@ -131,12 +126,6 @@ class Journal(TrainerCallback):
         self.run.checkpoint(checkpoints.at_step(self.folder, step), step, metrics, best=best)
 
 
-def final(folder: Path) -> Path:
-    """Where the trained and calibrated reasoner of a work folder lies."""
-    code = [str(Path(__file__).with_name(name)) for name in CALIBRATED_BY]
-    return folder / f"final-{storage.digest_inputs({}, code)}"
-
-
 def finish(folder: Path, model, tokenizer, sight, run) -> None:
     """Save the reasoner, calibrate it on validation photos, and only then give it its final name."""
     part = folder / "final.part"
@@ -152,18 +141,6 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     checkpoints.mark_complete(part, 1)
     shutil.rmtree(final(folder), ignore_errors=True)
     part.rename(final(folder))
-
-
-def is_final(folder: Path) -> bool:
-    """Whether the finished reasoner of a work folder is there and as it was written; a damaged one counts as none."""
-    done = final(folder)
-    if not done.exists():
-        return False
-    reason = checkpoints.damage(done) if checkpoints.is_complete(done) else f"it has no {checkpoints.COMPLETE}"
-    if reason or not (folder / METRICS).exists():
-        print(f"{done}: damaged ({reason or 'no metrics'}); made again from the best checkpoint", flush=True)
-        return False
-    return True
 
 
 def main() -> None:

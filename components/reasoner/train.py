@@ -21,8 +21,7 @@ import torch
 from components import lifeline, params, storage, tracking
 from components.reasoner.checkpoints import COMPLETE
 from components.reasoner.config import ReasonerParams, count_processes, samples_per_process
-from components.reasoner.model import ReasonerError
-from components.reasoner.sft import METRICS, final, is_final
+from components.reasoner.finished import METRICS, final, is_final
 
 OUT = Path("models/reasoner")
 WORKER = "components.reasoner.sft"
@@ -84,5 +83,5 @@ if __name__ == "__main__":
     tracking.telemetry_off()
     try:
         main()
-    except (ReasonerError, params.ParamsError, OSError) as error:
+    except (params.ParamsError, OSError) as error:
         sys.exit(f"train_reasoner: {error}")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from components.reasoner import checkpoints
-from components.reasoner.sft import final
+from components.reasoner.finished import final
 from tests.faults.campaign import Campaign, drawn, rounds, some
 from tests.faults.stages import Bench
 from tests.faults.test_torn_files import DAMAGES, cut
