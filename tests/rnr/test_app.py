@@ -174,7 +174,9 @@ def test_keyboard_alone_on_a_phone_in_the_dark(browser: Browser, url: str, tmp_p
     with visiting(browser, url, viewport=PHONE, color_scheme="dark", has_touch=True) as page:
         expect(page.get_by_role("button", name="Houses on the shore")).to_be_visible(timeout=PATIENCE_MS)
         walk_to(page, "Click to upload or drop files")
-        drop(page, grainy)
+        with page.expect_file_chooser(timeout=PATIENCE_MS) as choosing:
+            page.keyboard.press("Enter")
+        choosing.value.set_files(grainy)
         headline(page)
         walk_to(page, "range slider for Noise")
         page.keyboard.press("End")
