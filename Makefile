@@ -10,6 +10,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+JOBS ?= 2
 
 # No tool reports home; a variable that is set already wins.
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -25,8 +26,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 demo: setup
 	@$(BIN)/python -m rnr.demo
 
+# A file to a core and one thread to a file: two that share two cores with two threads each are slower than one alone.
 test: setup
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow

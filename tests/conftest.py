@@ -20,6 +20,38 @@ from tests.tiny import REPOSITORY, stage, write_params
 PHOTOS = REPOSITORY / "data" / "photos"
 
 
+# by these the suite lasts: begun first, they leave no core without work at the end (make test, a file to a core)
+LONGEST = (
+    "tests/test_pipeline.py",
+    "tests/reasoner/test_world_sizes.py",
+    "tests/reasoner/test_training.py",
+    "tests/reasoner/test_bases.py",
+    "tests/annotation/test_openai.py",
+    "tests/flows/test_retrain.py",
+    "tests/synthesis/test_synthesize.py",
+    "tests/restorer/test_training.py",
+    "tests/report/test_page.py",
+    "tests/rnr/test_looks.py",
+    "tests/reasoner/test_pretrain.py",
+    "tests/restorer/test_pretrained.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {str(REPOSITORY / name): number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(place)))
+
+
+@pytest.fixture(autouse=True)
+def store_of_the_caller() -> Iterator[None]:
+    """MLflow writes the store it was told of into the environment too, which every stage of a later test would get."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
 @pytest.fixture(scope="session")
 def photos() -> list[np.ndarray]:
     """Six real photos as (192, 192, 3) uint8, the centre of each."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -65,6 +68,17 @@ def write_params(folder: Path, **sections: dict) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(tiny_params(**sections), sort_keys=False), encoding="utf-8")
 
 
+@functools.cache
+def empty_store() -> Path:
+    """An MLflow database with its tables, made once a session: they take seconds to make and a moment to copy."""
+    import mlflow
+
+    place = Path(tempfile.mkdtemp()) / "mlflow.db"
+    atexit.register(shutil.rmtree, place.parent)
+    mlflow.MlflowClient(f"sqlite:///{place}").search_experiments()
+    return place
+
+
 def environment() -> dict[str, str]:
     """The caller's environment, with two threads unless it says how many, and this interpreter's commands first."""
     paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
@@ -87,6 +101,7 @@ def processes(folder: Path, module: str) -> list[int]:
 def with_priors(workspace: Path, folder: Path, **sections: dict) -> Path:
     """`folder`, a copy of a workspace without its models, with what the pretrained reasoner says of its pairs."""
     shutil.copytree(workspace, folder, symlinks=True, ignore=shutil.ignore_patterns("work", "models", "mlflow.db"))
+    shutil.copy(empty_store(), folder / "mlflow.db")
     (folder / "models").mkdir()
     (folder / "models/reasoner").symlink_to(REPOSITORY / "pretrained/reasoner")
     write_params(folder, **sections)

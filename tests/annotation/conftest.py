@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.annotation.stand_in import truth_of
-from tests.tiny import environment, write_params
+from tests.tiny import empty_store, environment, write_params
 
 KEY = "sk-test-5ecret+Key/0123456789"
 MODULE = "components.annotation.annotate"
@@ -24,6 +25,7 @@ class Desk:
         self.folder, self.workspace = folder, workspace
         (folder / "data").mkdir(parents=True)
         (folder / "data/pairs").symlink_to(workspace / "data/pairs")
+        shutil.copy(empty_store(), folder / "mlflow.db")
 
     def ask(self, url: str, **changes: object) -> None:
         """Write params.yaml for the asked teacher."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components import storage
-from tests.flows.toy import empty_store
-from tests.tiny import REPOSITORY, environment, write_params
+from tests.tiny import REPOSITORY, empty_store, environment, write_params
 
 # stage -> its module and what it writes; the order is that of dvc.yaml
 STAGES = {

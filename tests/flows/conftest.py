@@ -14,7 +14,8 @@ import yaml
 
 from components import params, tracking
 from flows import preflight
-from tests.flows.toy import SCRIPT, STAGES, empty_store, metrics, write_params
+from tests.flows.toy import SCRIPT, STAGES, metrics, write_params
+from tests.tiny import empty_store
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
-import functools
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import yaml
@@ -52,17 +48,6 @@ PROMOTION = {
     "max_seconds_per_megapixel": 60.0,
     "smoke_timeout_s": 300,
 }
-
-
-@functools.cache
-def empty_store() -> Path:
-    """An MLflow database with its tables, made once a session: they take seconds to make and a moment to copy."""
-    import mlflow
-
-    place = Path(tempfile.mkdtemp()) / "mlflow.db"
-    atexit.register(shutil.rmtree, place.parent)
-    mlflow.MlflowClient(f"sqlite:///{place}").search_experiments()
-    return place
 
 
 def dvc(*words: str) -> str:

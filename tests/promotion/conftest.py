@@ -13,8 +13,9 @@ import yaml
 from components.promotion import promote as promotion
 from components.promotion.gate import Smoke
 from components.promotion.register import register
-from tests.flows.toy import PROMOTION, empty_store, metrics
+from tests.flows.toy import PROMOTION, metrics
 from tests.promotion.desk import set_data
+from tests.tiny import empty_store
 
 
 @pytest.fixture

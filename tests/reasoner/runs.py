@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.tiny import environment, processes
+from tests.tiny import empty_store, environment, processes
 
 MODULE = "components.reasoner.train"
 DEADLINE_S = 600  # on a machine that has other work
@@ -23,6 +23,7 @@ def copy_of(workspace: Path, target: Path, *, checkpoints: bool = False) -> Path
     """A workspace with the same data; without what was trained there, or with its checkpoints but nothing finished."""
     left_out = ["models", "mlflow.db", "final-*"] if checkpoints else ["work", "models", "mlflow.db"]
     shutil.copytree(workspace, target, symlinks=True, ignore=shutil.ignore_patterns(*left_out))
+    shutil.copy(empty_store(), target / "mlflow.db")
     return target
 
 
