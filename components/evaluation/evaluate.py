@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def take_over(part: Path, reports: Path) -> None:
-    """Move what was written to its place; what else lies there (DVC's .gitignore) stays."""
+    """Move what was written to its place; what else lies there stays."""
     reports.mkdir(exist_ok=True)
     for path in sorted(part.iterdir()):
         target = reports / path.name

@@ -42,7 +42,8 @@ def toy_seed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "data.txt").write_text("data\n", encoding="utf-8")
     (place / "reports").mkdir()
     (place / "reports/metrics.json").write_text(json.dumps(metrics(25.0)), encoding="utf-8")
-    (place / ".gitignore").write_text("/work\n/mlflow.db*\n/mlartifacts\n/ran-*\n/audit\n", encoding="utf-8")
+    ignored = ["work", "mlflow.db*", "mlartifacts", "ran-*", "audit", "models", "data", "joined.txt"]
+    (place / ".gitignore").write_text("".join(f"/{name}\n" for name in ignored), encoding="utf-8")
     stages = {
         name: {
             "cmd": f"{sys.executable} stage.py {name} {out} {' '.join(inputs)}",
