@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from components import params
@@ -60,8 +61,9 @@ def test_parameters_that_changed_are_checked_again(tmp_path: Path, monkeypatch: 
 
 
 SERVE = """
-import os, signal, sys, urllib.request
+import os, signal, sys
 from flows import temporary_server
+temporary_server.begin()
 with temporary_server.starting() as begun:
     assert begun
 from prefect.client.orchestration import get_client
@@ -97,6 +99,25 @@ def listening(host: str, port: int) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+def children() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "uvicorn" in child.cmdline()]
+
+
+def test_what_was_begun_early_ends_where_a_profile_of_prefects_knows_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = children()
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4200/api")
+    temporary_server.begin()
+    assert children() == before
+    monkeypatch.delenv("PREFECT_API_URL")
+    temporary_server.begin()
+    (begun,) = (child for child in children() if child not in before)
+    # the tests' server is known to Prefect's settings alone, as one of a profile is
+    with temporary_server.starting() as ours:
+        assert ours is False
+    assert not begun.is_running() and children() == before
+    assert temporary_server._begun == []
 
 
 def test_where_there_is_a_server_none_is_started() -> None:
