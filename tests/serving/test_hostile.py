@@ -149,7 +149,8 @@ def test_slow_clients_are_shown_the_door_while_others_are_served(tmp_path: Path)
         assert server.post("/v1/diagnose", photo()).status_code == 200
         # and who was refused in the midst of a body may not hold the connection for ever
         for client in bodies:
-            assert client.recv(65536) == b""
+            while client.recv(65536):  # what came after the head, then the end
+                pass
 
 
 @pytest.mark.slow
