@@ -1,6 +1,4 @@
-"""Supervised fine-tuning of the reasoner under DeepSpeed; one process of the launch that `train` makes.
-
-    torchrun --standalone --nproc_per_node 1 -m components.reasoner.sft work/reasoner/<inputs>
+"""Supervised fine-tuning of the reasoner under DeepSpeed; one process of the launch that `train` makes (`worker`).
 
 Writes checkpoints to the given folder and the best of them, calibrated, to its `final-<code>/`; killed, it goes on from
 the last checkpoint, with any number of processes. Loss counts the answer's values alone: the structure is given when
@@ -9,7 +7,6 @@ answers are read.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -19,7 +16,7 @@ import torch
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
-from components import lifeline, params, storage, tracking
+from components import params, storage, tracking
 from components.reasoner import checkpoints, data, speed, validation
 from components.reasoner import model as models
 from components.reasoner.calibrate import calibrate
@@ -143,12 +140,15 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     part.rename(final(folder))
 
 
-def main() -> None:
-    # the launcher's own end is no sign that its workers have
-    lifeline.die_with_parent()
-    parser = argparse.ArgumentParser(description="One process of the reasoner's training")
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args().folder
+def main(folder: Path) -> None:
+    """Train in `folder` as the process that RANK and WORLD_SIZE say; what stops it is one line."""
+    try:
+        take_part(folder)
+    except (models.ReasonerError, params.ParamsError, checkpoints.CheckpointError, OSError) as error:
+        sys.exit(f"train_reasoner: {error}")
+
+
+def take_part(folder: Path) -> None:
     config = params.load("reasoner", ReasonerParams)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if os.environ.get("RANK", "0") != "0":
@@ -235,10 +235,3 @@ def train(folder: Path, config: ReasonerParams, processes: int) -> None:
             unset_hf_deepspeed_config()
             model = models.from_checkpoint(checkpoints.at_step(folder, best), config)
             finish(folder, model, tokenizer, sight, run)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except (models.ReasonerError, params.ParamsError, checkpoints.CheckpointError, OSError) as error:
-        sys.exit(f"train_reasoner: {error}")

@@ -2,7 +2,7 @@
 
     python -m components.reasoner.train
 
-Launches `components.reasoner.sft` with torchrun (one machine) or DeepSpeed's launcher (a hostfile). Checkpoints
+Launches `components.reasoner.worker` with torchrun (one machine) or DeepSpeed's launcher (a hostfile). Checkpoints
 lie in work/reasoner/<inputs>/ and survive a crash; the finished reasoner is models/reasoner/. The number of processes
 may change in between: the training goes on with the same samples at each step (on several machines, work/ must lie on
 a file system that they share).
@@ -22,9 +22,10 @@ from components import lifeline, params, storage, tracking
 from components.reasoner.checkpoints import COMPLETE
 from components.reasoner.config import ReasonerParams, count_processes, samples_per_process
 from components.reasoner.finished import METRICS, final, is_final
+from components.reasoner.worker import STAGE_PID
 
 OUT = Path("models/reasoner")
-WORKER = "components.reasoner.sft"
+WORKER = "components.reasoner.worker"
 
 
 def launch_argv(config: ReasonerParams, folder: Path) -> list[str]:
@@ -45,6 +46,8 @@ def launch_environment(config: ReasonerParams) -> dict[str, str]:
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     if not torch.cuda.is_available():
         environment["DS_ACCELERATOR"] = "cpu"
+    if not config.hostfile:
+        environment[STAGE_PID] = str(os.getpid())
     return environment
 
 

@@ -91,7 +91,7 @@ def test_one_launcher_for_one_process_many_and_many_machines():
     config = ReasonerParams.model_validate(tiny_params()["reasoner"])
     one = launch_argv(config, Path("work/x"))
     assert one[2:6] == ["torch.distributed.run", "--standalone", "--nproc_per_node", "1"]
-    assert one[6:] == ["-m", "components.reasoner.sft", "work/x"]
+    assert one[6:] == ["-m", "components.reasoner.worker", "work/x"]
     assert "2" in launch_argv(config.model_copy(update={"processes": 2}), Path("w"))
     many = launch_argv(config.model_copy(update={"hostfile": "hosts"}), Path("w"))
     assert many[many.index("--hostfile") + 1] == "hosts"
