@@ -30,8 +30,7 @@ from components.reasoner.answer import (
 )
 
 CALIBRATION_FILE = "calibration.json"
-# at which a type counts beside another that is found
-CLEARLY = 0.7
+PROBABLE = 0.5
 VIEWS_PER_PASS = 64
 # scene and objects are named only when the reasoner is this sure
 SURE = 0.5
@@ -73,15 +72,9 @@ def _passes(views: list[pictures.Views]) -> Iterator[tuple[slice, pictures.Views
 
 
 def counted(presence: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
-    """(B, 7) which of the presences (B, 7) count as findings: the likeliest of the types that reach their threshold
-    (7), and beside it whatever is there with a probability of CLEARLY.
-
-    Only good photos need more: there a false alarm costs most. Beside a finding that is right a false one costs the
-    restored photo some 8 dB, a missed one 4 (docs/experiments.md), so even odds are not enough for it.
-    """
-    reaching = presence * (presence >= thresholds)
-    leading = (reaching > 0) & (reaching == reaching.max(1, keepdim=True).values)
-    return leading | ((reaching > 0).any(1, keepdim=True) & (presence >= CLEARLY))
+    """(B, 7) which of the presences (B, 7) count as findings: in a photo in which one type reaches its threshold (7),
+    all that are more probably there than not. Only good photos need more: there a false alarm costs most."""
+    return (presence >= thresholds).any(1, keepdim=True) & (presence >= thresholds.clamp(max=PROBABLE))
 
 
 class Reasoner:
