@@ -72,32 +72,44 @@ def test_a_result_without_harm_is_given_at_full_strength():
     assert set(result.timings) == {"diagnose_s", "restore_s", "second_look_s"}
 
 
-def test_one_severity_that_rose_is_harm_although_the_sum_fell():
+def test_what_comes_to_light_under_something_worse_is_no_harm():
+    """Noise of 65 was there before, in the haze; a result is worse only where its worst is worse than the photo's."""
+    result, looks = restored({100: HAZY, 180: {"noise": (65, 0.9)}})
+    assert (result.strength, result.kept, result.weakened, looks) == (1, None, None, [100, 180])
+
+
+def test_a_result_whose_worst_is_worse_is_weakened():
     result, looks = restored(
-        {100: HAZY, 180: {"haze": (5, 0.9), "noise": (20, 0.9)}, 140: {"haze": (30, 0.9), "noise": (9, 0.9)}}
+        {100: HAZY, 180: {"haze": (5, 0.9), "noise": (80, 0.9)}, 140: {"haze": (30, 0.9), "noise": (70, 0.9)}}
     )
     assert (result.image == 140).all()
     assert looks == [100, 180, 140]
     assert (result.strength, result.kept) == (0.5, None)
-    assert result.weakened == "noise rose from 4 to 20 at strength 1"
-    assert result.after.findings["noise"].severity == 9
+    assert result.weakened == "noise rose from 4 to 80 at strength 1"
+    assert result.after.findings["noise"].severity == 70
 
 
 def test_where_three_looks_find_harm_the_original_is_kept():
-    worse = {"haze": (60.0, 0.9), "blur": (25.0, 0.9)}
+    worse = {"haze": (50.0, 0.9), "blur": (75.0, 0.9)}
     result, looks = restored({100: HAZY, 180: worse, 140: worse, 120: worse})
     assert (result.image == 100).all()
     assert looks == [100, 180, 140, 120]
     assert (result.strength, result.weakened) == (0, None)
     assert result.after == result.before
-    assert result.kept == "; ".join(f"blur rose from 0 to 25 at strength {s}" for s in (1, 0.5, 0.25))
+    assert result.kept == "; ".join(f"blur rose from 0 to 75 at strength {s}" for s in (1, 0.5, 0.25))
 
 
-def test_an_unsure_diagnosis_begins_at_half_strength():
-    result, looks = restored({100: {"low_light": (50, 0.4), "haze": (20, 0.3)}, 140: {}})
-    assert (result.image == 140).all()
-    assert (result.strength, looks) == (0.5, [100, 140])
-    assert result.weakened == "nothing was found for sure (low_light with confidence 0.40)"
+def test_one_finding_that_is_not_sure_is_not_acted_on():
+    result, looks = restored({100: {"snow": (47, 0.84)}})
+    assert np.array_equal(result.image, photo())
+    assert (result.strength, result.weakened, looks) == (0, None, [100])
+    assert result.kept == "only snow was found, and not for sure (confidence 0.84, 0.90 is asked for)"
+    assert result.before.findings["snow"].severity == 47
+
+
+def test_two_findings_that_are_not_sure_are_acted_on():
+    result, looks = restored({100: {"snow": (47, 0.84), "noise": (9, 0.6)}, 180: {}})
+    assert (result.strength, result.kept, looks) == (1, None, [100, 180])
 
 
 def test_a_person_is_obeyed_whatever_the_second_look_says():
@@ -109,7 +121,7 @@ def test_a_person_is_obeyed_whatever_the_second_look_says():
 
 
 def test_strength_is_what_was_asked_for_and_is_halved_from_there():
-    result, looks = restored({100: HAZY, 140: {"snow": (30, 0.9)}, 120: {}}, strength=0.5)
+    result, looks = restored({100: HAZY, 140: {"snow": (90, 0.9)}, 120: {}}, strength=0.5)
     assert ((result.image == 120).all(), result.strength, looks) == (True, 0.25, [100, 140, 120])
     result, looks = restored({100: HAZY}, strength=0)
     assert (result.image.tolist(), result.kept, looks) == (photo().tolist(), "strength is 0", [100])

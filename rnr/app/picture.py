@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from components.diagnosis import TYPES
-from components.inference import Models, Restored, Seen, eight_bits, fade
+from components.inference import Models, Restored, Seen, eight_bits, fade, untouched
 from components.photos.decode import Photo, decode
 from rnr.app.turns import Turns
 from rnr.photos_commands import write_restored
@@ -190,10 +190,11 @@ class Darkroom:
             return photo, self.models.settle(photo.pixels, painted, picture.seen, edits or None, strength, insist)
 
     def _painted(self, picture: Picture, pixels: np.ndarray, kind: str, watch: Watch) -> np.ndarray | None:
-        """Restored at full strength, from the disk where only the strength has changed; None: nothing to remove."""
+        """Restored at full strength, from the disk where only the strength has changed; None: not to be touched."""
         assert picture.seen is not None
         edits = dict(picture.edits)
-        if picture.strength == 0 or picture.seen.diagnosis.edited(edits).is_clean:
+        obeyed = picture.insist or bool(edits)
+        if untouched(picture.seen.diagnosis.edited(edits), picture.strength, obeyed):
             return None
         key, file = tuple(sorted(edits.items())), picture.private / f"{kind}-painted.npy"
         if picture.painted.get(kind) == key:

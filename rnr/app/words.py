@@ -156,7 +156,7 @@ def _verdict(picture: Picture) -> tuple[str, str, str]:
             return "calm", "Left as it is", "Nothing to remove: the file you save is the very file you brought."
         if restored.strength == picture.strength:
             return "calm", "Strength 0", "This is the original."
-        return "careful", "Kept as it was", f"Every try would have done harm: {_reasons(restored.kept)}."
+        return "careful", "Kept as it was", f"Not touched because {_reasons(restored.kept)}."
     if restored.weakened:
         return "careful", f"Restored at {restored.strength:.0%}", f"Held back because {_reasons(restored.weakened)}."
     if picture.insist:
