@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 
+LOCK_FILE = Path("dvc.lock")
+
+
 class GraphError(RuntimeError):
     """The folder is no DVC repository or dvc.yaml cannot be used; one line."""
 
@@ -72,7 +75,12 @@ def status(repository: str | Path = ".") -> dict[str, str]:
     """Changed stages only: name -> why, in words. Raises GraphError."""
     with _opened(repository, wait=True) as repo:
         names = {stage.addressing: stage.name for stage in repo.index.stages if stage.cmd}
-        return {names[key]: _why(reasons) for key, reasons in repo.status().items() if key in names}
+        try:
+            found = repo.status()
+        # "hash: m" is what a torn "hash: md5" leaves: valid YAML, of a hash that there is not
+        except NotImplementedError as error:
+            raise GraphError(f"{LOCK_FILE}: names a hash that DVC does not know") from error
+        return {names[key]: _why(reasons) for key, reasons in found.items() if key in names}
 
 
 def lacks_only_cache(repository: str | Path = ".") -> bool:

@@ -21,9 +21,9 @@ import yaml
 
 from components import storage
 from flows import dvc_graph
-from flows.dvc_graph import GraphError
+from flows.dvc_graph import LOCK_FILE, GraphError
 
-RWLOCK, LOCK_FILE = Path(".dvc/tmp/rwlock"), Path("dvc.lock")
+RWLOCK = Path(".dvc/tmp/rwlock")
 # object -> (bytes, modified, inode) when it was last read in full
 VERIFIED = Path("work/verified.json")
 
@@ -134,8 +134,10 @@ def look_around(say: Callable[[str], None]) -> tuple[list[dvc_graph.Stage], dict
         stages = dvc_graph.stages()
     try:
         changed = dvc_graph.status()
-    except GraphError:
-        if not cache(say, objects, thorough=True):
+    except GraphError as error:
+        if str(LOCK_FILE) in str(error):
+            lock_file(say)
+        elif not cache(say, objects, thorough=True):
             raise
         changed = dvc_graph.status()
     # something will be taken from the cache, or may be: now its bytes count

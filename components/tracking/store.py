@@ -88,6 +88,8 @@ def client() -> Any:
         raise TrackingError("mlflow is not installed; install requirements.lock") from None
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # it prints the traceback of what it raises, and what it raises is told in one line
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     address = uri()
     with _preparing:
         if address not in _ready:

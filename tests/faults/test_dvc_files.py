@@ -129,6 +129,17 @@ def test_a_torn_lock_file_is_had_again(
     campaign.note(f"dvc.lock {damage}", "DVC")
 
 
+def test_a_lock_file_torn_in_the_name_of_a_hash_is_had_again(finished: Path, here: Path, campaign: Campaign) -> None:
+    """What is left is valid: DVC reads it, and stops with a traceback where it compares."""
+    lock = Path("dvc.lock")
+    whole = lock.read_bytes()
+    lock.write_bytes(whole[: whole.rindex(b"hash: md5") + len("hash: m")])
+    assert "dvc.lock: cannot be read" in mended()
+    assert "Running stage" not in repro()
+    assert state(here) == state(finished)
+    campaign.note("dvc.lock truncated", "DVC")
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_torn_entry_of_the_run_cache_costs_no_more_than_the_stage(
     finished: Path, here: Path, campaign: Campaign, damage: str
