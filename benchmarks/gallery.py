@@ -155,7 +155,8 @@ def readme(gallery: list[Shown], sheets: list[str], model: str) -> str:
         "",
         "Severities run from 1 (just visible) to 100. A photo is kept as it was when it is diagnosed as clean,",
     ]
-    lines += ["or when the second look finds more damage than the first.", "", "## Where the photos come from", ""]
+    lines.append("when one thing alone is found and not for sure, or when the second look finds worse than there was.")
+    lines += ["", "## Where the photos come from", ""]
     lines += [cells("Photo", "Author", "Licence", "Package", "File inside", "Changed by us"), cells(*["---"] * 6)]
     for shown in gallery:
         photo = shown.photo
