@@ -33,7 +33,7 @@ CALIBRATION_FILE = "calibration.json"
 PROBABLE = 0.5
 VIEWS_PER_PASS = 64
 # scene and objects are named only when the reasoner is this sure
-SURE = 0.5
+LEAST_SURE_NAME = 0.5
 
 
 @dataclass
@@ -212,7 +212,7 @@ class Reasoner:
         for place in range(OBJECT_SLOTS):
             options = self.layout.slots[self.layout.index[f"object.{place}"]].options
             name = options[int(row(f"object.{place}").argmax())]
-            if name != NOTHING and name not in objects and float(row(f"object.{place}").max()) >= SURE:
+            if name != NOTHING and name not in objects and float(row(f"object.{place}").max()) >= LEAST_SURE_NAME:
                 objects.append(name)
         evidence = {
             s.name.split(".")[1]: level(s.name) / LEVELS for s in self.layout.slots if s.name.startswith("evidence.")
@@ -234,6 +234,6 @@ class Reasoner:
             findings[kind] = Finding(
                 severity=round(float(severity[index]), 2), confidence=round(float(presence[index]), 4), factors=factors
             )
-        scene = scene if float(scene_row.max()) >= SURE else ""
+        scene = scene if float(scene_row.max()) >= LEAST_SURE_NAME else ""
         reasoning = narrate(evidence, {k: f.severity for k, f in findings.items()}, scene, objects)
         return Diagnosis(reasoning=reasoning, evidence=evidence, findings=findings, scene=scene, objects=objects)

@@ -149,6 +149,10 @@ def main(folder: Path) -> None:
 
 
 def take_part(folder: Path) -> None:
+    """One process of a training that a launcher started (RANK and WORLD_SIZE as torchrun sets them) in a work folder.
+
+    The first of them clears what a crash left, resumes from the last whole checkpoint and leaves the result.
+    """
     config = params.load("reasoner", ReasonerParams)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if os.environ.get("RANK", "0") != "0":
