@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 
 from components import params, storage
+from components.muon import Muon
 from components.reasoner import data, speed
 from components.reasoner import model as models
 from components.reasoner.calibrate import calibrate
@@ -110,7 +111,7 @@ def build_optimisers(model, rate: float) -> list[torch.optim.Optimizer]:
     for name, weight in model.named_parameters():
         (matrices if weight.ndim == 2 and "embed" not in name and "lm_head" not in name else rest).append(weight)
     return [
-        torch.optim.Muon(matrices, lr=rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=rate, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=rate, weight_decay=0.01),
     ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from components.muon import Muon
+
 
 class Optimisers:
     """Muon (Jordan 2024) for the filters of convolutions, each seen as a matrix (outputs, places x inputs).
@@ -23,7 +25,7 @@ class Optimisers:
         known = {id(weight) for weight in self.filters}
         rest = [p for p in restorer.parameters() if p.requires_grad and id(p) not in known]
         self.optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(self.matrices, weight_decay=1e-4, adjust_lr_fn="match_rms_adamw"),
+            Muon(self.matrices, weight_decay=1e-4),
             torch.optim.AdamW(rest, weight_decay=1e-4),
         ]
 
