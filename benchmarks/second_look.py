@@ -30,20 +30,33 @@ CLEAN = "clean"
 LONE = (0.0, 0.5, 0.85, 0.9, 0.95)
 # (pictures, types) of severities before and after -> which pictures came to harm
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def risen(measure: Callable[[np.ndarray, np.ndarray], np.ndarray], limit: float) -> Rule:
+    """The rule that calls harm what rose by more than `limit` in a measure of (before, after)."""
+    return lambda before, after: measure(before, after) > limit
+
+
+def any_type(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(pictures,) the largest rise of a type."""
+    return (after - before).max(1)
+
+
+def worst(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(pictures,) the rise of the worst severity, whichever type it is of."""
+    return after.max(1) - before.max(1)
+
+
+def total(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """(pictures,) the rise of the sum of severities."""
+    return after.sum(1) - before.sum(1)
+
+
 RULES: dict[str, Rule] = {
-    "never": lambda before, after: np.zeros(len(before), bool),
-    **{
-        f"one type rose by more than {rise}": lambda before, after, rise=rise: (after - before).max(1) > rise
-        for rise in (8, 25)
-    },
-    **{
-        f"the worst rose by more than {rise}": lambda before, after, rise=rise: after.max(1) - before.max(1) > rise
-        for rise in (0, 8, 12, 20)
-    },
-    **{
-        f"the sum rose by more than {rise}": lambda before, after, rise=rise: after.sum(1) - before.sum(1) > rise
-        for rise in (8, 25)
-    },
+    "never": risen(any_type, np.inf),
+    **{f"one type rose by more than {limit}": risen(any_type, limit) for limit in (8, 25)},
+    **{f"the worst rose by more than {limit}": risen(worst, limit) for limit in (0, 8, 12, 20)},
+    **{f"the sum rose by more than {limit}": risen(total, limit) for limit in (8, 25)},
 }
 CHOSEN = f"the worst rose by more than {inference.RISE:g}"
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from components import storage
-from components.reasoner import measures, streaks
+from components.reasoner import measures, pointspread, streaks
 
 SCALE = Path(__file__).with_name("gauges.json")
 WINDOW = 192  # px: gauges look at one window of native resolution, and at the whole photo shrunk to it
@@ -69,12 +69,18 @@ def measure(whole: Tensor, window: Tensor, found: Tensor) -> dict[str, Tensor]:
 
 
 def fit(pictures: list[Tensor]) -> dict[str, list[float]]:
-    """Per gauge KNOTS values between which equally many of the pictures (3, H, W) lie: bars are filled evenly."""
+    """Per gauge KNOTS values between which equally many of the pictures (3, H, W) lie: bars are filled evenly.
+
+    Most pictures have no kernel to speak of, and those that have would share the last step: its gauges have equal
+    steps.
+    """
     rows = [measure(one[None], one[None], streaks.find(one[None])) for one in pictures]
     shares = torch.linspace(0, 1, KNOTS).clamp(0.005, 0.995)
     table: dict[str, list[float]] = {}
     for name in rows[0]:
         knots = torch.quantile(torch.cat([row[name] for row in rows]), shares).tolist()
+        if name in pointspread.COLUMNS:
+            knots = torch.linspace(knots[0], knots[-1], KNOTS).tolist()
         for place in range(1, KNOTS):
             knots[place] = max(knots[place], knots[place - 1] + LEAST_STEP)
         table[name] = knots

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from components.reasoner import fields, spectrum
+from components.reasoner import fields, pointspread, spectrum
 from components.reasoner.fields import Field
 
 NEAR = 9  # px: local extremes, as the dark channel takes them
@@ -244,10 +244,12 @@ def _falling(raw: Raw, found: Tensor) -> None:
 
 
 def _blurring(rgb: Tensor) -> tuple[tuple[str, ...], Tensor]:
-    """What is left of each frequency, by radius, and in which directions it is gone: names, and gauges (n, B)."""
+    """What is left of each frequency, by radius, in which directions it is gone, and what kernel would explain it:
+    names, and gauges (n, B)."""
     read = spectrum.of_each(rgb)
     polar = read[:, spectrum.RADII :].unflatten(1, (spectrum.SECTORS, BANDS, -1)).mean(-1)
-    return WAVENUMBERS, torch.cat([read[:, : spectrum.RADII], polar.flatten(1)], 1).T
+    kernel = pointspread.of_each(rgb)
+    return WAVENUMBERS + pointspread.COLUMNS, torch.cat([read[:, : spectrum.RADII], polar.flatten(1), kernel], 1).T
 
 
 def _codec(raw: Raw, rgb: Field, grey: Field, dx: Field, dy: Field) -> None:

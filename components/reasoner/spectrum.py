@@ -58,8 +58,8 @@ def of_each(windows: torch.Tensor) -> torch.Tensor:
 def _power(windows: torch.Tensor) -> torch.Tensor:
     """(N, s * (s // 2 + 1)): power by frequency of windows (N, 3, s, s), tapered, in grey."""
     grey = windows.mean(1)
-    taper, energy = (field.to(grey.device) for field in _taper(grey.shape[-1]))
-    field = (grey - grey.mean((1, 2), keepdim=True)) * taper
+    faded, energy = (part.to(grey.device) for part in taper(grey.shape[-1]))
+    field = (grey - grey.mean((1, 2), keepdim=True)) * faded
     return (torch.fft.rfft2(field).abs().square() / energy).flatten(1)
 
 
@@ -90,11 +90,11 @@ def _spread(length: int, side: int) -> list[int]:
 
 
 @cache
-def _taper(side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def taper(side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The window (side, side) that a picture is multiplied with, and its energy."""
-    taper = torch.hann_window(side)
-    taper = taper[:, None] * taper
-    return taper, taper.square().sum()
+    line = torch.hann_window(side)
+    faded = line[:, None] * line
+    return faded, faded.square().sum()
 
 
 @cache

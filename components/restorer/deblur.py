@@ -1,32 +1,45 @@
 """Blur undone by its physics: a kernel read from the photo's spectrum and from what the diagnosis says of it.
 
-A small network turns the photo's fingerprint (`components/reasoner/spectrum.py`) and the diagnosis into a guess of the
-kernel, and `sharpened` applies the linear filter of least error for a kernel that is only guessed. The restorer sees
-the result beside the photo and takes what it can use.
+The kernel that fits the photo's spectrum best (`components/reasoner/pointspread.py`) is right to a few per cent where
+blur is all there is, and wrong where noise or a codec's blocks fill its zeros. A small network hears the fit, the
+spectrum's fingerprint and the diagnosis, and says which kind of kernel it is, how far to trust the fit, and how much
+doubt is left; `sharpened` applies the linear filter of least error for a kernel that is known so well. The restorer
+sees the result beside the photo and takes what it can use.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from components.degradations.blur import EXTENTS
+from components.degradations.light import to_linear, to_srgb
 from components.diagnosis import BLUR_KINDS
+from components.reasoner import pointspread, spectrum
 from components.reasoner.answer import FACTOR_SCALES
-from components.reasoner.spectrum import FINGERPRINT
 from components.restorer.conditioning import BLUR_KIND, CONDITION, FACTOR_NAMES, FACTORS
 
-# noise to signal of the two filters: one bold, one careful
+# what is told of a photo's spectrum: its fingerprint, and the columns of the fitted kernels
+FITTED = slice(spectrum.FINGERPRINT, spectrum.FINGERPRINT + len(pointspread.COLUMNS))
+PRINTS = FITTED.stop
+# noise to signal of the two filters: one bold, one careful; and how often what the careful one left is filtered again
 NOISE = (0.003, 0.03)
+AGAIN = 2
+SHARPENED = 3 * (len(NOISE) + 1)
 PAD = 32
 KINDS = ("none", *BLUR_KINDS)
-GUESS = len(KINDS) + 3
-# of a guessed extent and angle: relative steps and degrees at which the kernel may as well lie, with their weights
-EXTENT_DOUBT, ANGLE_DOUBT = (0.85, 1.0, 1.18), (-6.0, 0.0, 6.0)
-DOUBT = (0.25, 0.5, 0.25)
+# of a guess: log-odds of KINDS, logarithms of the extent in px if it is of each kind, cosine and sine of twice the
+# angle of a motion, and the doubt: mean errors of the extent (relative) and of the angle (radians)
+ODDS = slice(0, len(KINDS))
+WIDE = slice(ODDS.stop, ODDS.stop + len(BLUR_KINDS))
+TURN = slice(WIDE.stop, WIDE.stop + 2)
+DOUBT = slice(TURN.stop, TURN.stop + 2)
+GUESS = DOUBT.stop
+LEAST_DOUBT, MOST_DOUBT = (0.01, 0.01), (0.2, 0.2)
+# three kernels stand for all that are possible: at twice the mean error to either side the variance is that of a
+# Laplace distribution of this mean error
+SPREAD = ((-2.0, 0.25), (0.0, 0.5), (2.0, 0.25))
 # a shaken hand's path looks like strokes of any direction, shorter than its extent
 STROKES, STROKE = 6, 0.6
 # where a blur is less likely than this the photo is taken as sharp
@@ -35,24 +48,54 @@ _EXTENT, _ANGLE = (FACTORS.start + FACTOR_NAMES.index(("blur", name)) for name i
 _LEAST, _MOST = min(low for low, _ in EXTENTS.values()), max(high for _, high in EXTENTS.values())
 
 
-class Guesser(nn.Module):
-    """A guess of the kernel, (B, GUESS), from conditions (B, CONDITION) and fingerprints (B, FINGERPRINT).
+def prints(photo: torch.Tensor) -> torch.Tensor:
+    """(PRINTS,) of a photo (3, H, W) in [0, 1]."""
+    side, corners = spectrum.places(*photo.shape[-2:])
+    return of_windows([photo[:, top : top + side, left : left + side] for top, left in corners])
 
-    Log-odds of KINDS, the logarithm of the extent in px, and cosine and sine of twice the angle of a motion.
-    """
+
+def of_windows(windows: list[torch.Tensor]) -> torch.Tensor:
+    """(PRINTS,) of the windows (3, s, s) of one photo that `spectrum.places` names; zeros where there are none."""
+    if not windows:
+        return torch.zeros(PRINTS)
+    together = torch.stack(windows).cpu()
+    return torch.cat([spectrum.of_windows(together), pointspread.fit(together, together=True).columns()[0]])
+
+
+class Guesser(nn.Module):
+    """A guess of the kernel, (B, GUESS), from conditions (B, CONDITION) and prints (B, PRINTS)."""
 
     def __init__(self) -> None:
         super().__init__()
+        # the odds, an extent and an angle without the fit, the trust in the fit's, and the doubts
         self.layers = nn.Sequential(
-            nn.Linear(CONDITION + FINGERPRINT, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, GUESS)
+            nn.Linear(CONDITION + PRINTS, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, len(KINDS) + 7)
         )
 
     def forward(self, condition: torch.Tensor, prints: torch.Tensor) -> torch.Tensor:
-        return self.layers(torch.cat([condition, prints], 1))
+        told = self.layers(torch.cat([condition, prints], 1))
+        odds, wide, turn, trust, doubt = told.split([len(KINDS), 1, 2, 2, 2], 1)
+        fitted = prints[:, FITTED]
+        extents, turned = fitted[:, : len(pointspread.KINDS)], fitted[:, _COS2 : _COS2 + 2]
+        trust = trust.sigmoid()
+        extents = wide + trust[:, :1] * (extents - wide)
+        turn = turn + trust[:, 1:] * (turned - turn)
+        low, high = (doubt.new_tensor(bound).log() for bound in (LEAST_DOUBT, MOST_DOUBT))
+        doubt = (low + (high - low) * doubt.sigmoid()).exp()
+        # of a shake there is no fit
+        return torch.cat([odds, extents, wide, turn, doubt], 1)
+
+
+_COS2 = pointspread.COLUMNS.index("width_cos2")
+assert BLUR_KINDS[: len(pointspread.KINDS)] == pointspread.KINDS
 
 
 def guess_loss(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """How far guesses (B, GUESS) are from the kernels that true conditions (B, CONDITION) name; a mean over B."""
+    """How far guesses (B, GUESS) are from the kernels that true conditions (B, CONDITION) name; a mean over B.
+
+    Cross entropy of the kind, and the negative logarithm of the likelihood of a Laplace distribution, whose scale is
+    the doubt, of extent and angle.
+    """
     told = truth[:, BLUR_KIND]
     blurred = told.sum(1)
     kind = torch.cat([1 - blurred[:, None], told], 1).argmax(1)
@@ -61,69 +104,77 @@ def guess_loss(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     low, high, _ = FACTOR_SCALES["blur", "angle_deg"]
     twice = 2 * torch.deg2rad(low + (high - low) * truth[:, _ANGLE])
     moved = (kind == KINDS.index("motion")).float()
-    named = F.cross_entropy(guess[:, : len(KINDS)], kind, reduction="none")
-    wide = (guess[:, len(KINDS)] - extent).abs() * blurred
-    turned = (guess[:, len(KINDS) + 1] - twice.cos()).square() + (guess[:, len(KINDS) + 2] - twice.sin()).square()
-    return (named + wide + turned * moved).mean()
+    doubt = guess[:, DOUBT]
+    named = F.cross_entropy(guess[:, ODDS], kind, reduction="none")
+    wide = ((guess[:, WIDE] - extent[:, None]).abs() * told).sum(1)
+    cosine, sine = guess[:, TURN].unbind(1)
+    turned = (cosine - twice.cos()).square() + (sine - twice.sin()).square()
+    # the angle itself, apart from how far its vector is from the circle
+    apart = 0.5 * torch.atan2(sine * twice.cos() - cosine * twice.sin(), cosine * twice.cos() + sine * twice.sin())
+    unsure = torch.stack([wide * blurred, apart.detach().abs() * moved], 1) / doubt
+    unsure = unsure + torch.stack([blurred, moved], 1) * doubt.log()
+    return (named + unsure.sum(1) + turned * moved).mean()
 
 
 def sharpened(image: torch.Tensor, guess: torch.Tensor) -> torch.Tensor:
-    """(B, 3 * len(NOISE), H, W): what the filters of least error would add to pictures (B, 3, H, W) in [0, 1].
+    """(B, SHARPENED, H, W): what three restorations would add to pictures (B, 3, H, W) in [0, 1].
 
     For a kernel of spectrum K that is known by its probabilities alone, the linear filter of least mean square error
-    is conj(E[K]) / (E[|K|^2] + noise / signal) (Wiener; the mean over kernels is taken before the quotient), which
-    leaves alone what the possible kernels disagree about. In about linear light (squares), borders reflected.
+    is W = conj(E[K]) / (E[|K|^2] + noise / signal) (Wiener; the mean over kernels is taken before the quotient), which
+    leaves alone what the possible kernels disagree about. Two of them are applied, in linear light, borders reflected.
+    A reflected border is not what a slanted motion saw: the third goes on from the careful one, x + W (y - K x)
+    (Van Cittert 1931, Landweber 1951), which puts that right and keeps to what can be light.
     """
-    added = image.new_zeros(len(image), 3 * len(NOISE), *image.shape[-2:])
-    kinds = guess[:, : len(KINDS)].softmax(1)
+    added = image.new_zeros(len(image), SHARPENED, *image.shape[-2:])
+    kinds = guess[:, ODDS].softmax(1)
     blurred = ((1 - kinds[:, 0]) > LEAST_BLUR).nonzero()[:, 0]
     if not len(blurred):
         return added
     own = image[blurred].clamp(0, 1)
-    mode = "reflect" if min(own.shape[-2:]) > PAD else "replicate"
-    light = F.pad(own, [PAD] * 4, mode=mode).square()
-    height, width = light.shape[-2:]
-    mean, power = _spectra(kinds[blurred], guess[blurred, len(KINDS) :], height, width)
-    seen = torch.fft.rfft2(light) * mean[:, None]
-    inside = (..., slice(PAD, height - PAD), slice(PAD, width - PAD))
-    for i, noise in enumerate(NOISE):
-        found = torch.fft.irfft2(seen * ((1 + noise) / (power + noise))[:, None], s=(height, width))[inside]
-        added[blurred, 3 * i : 3 * i + 3] = found.clamp(0, 1).sqrt() - own
+    light = to_linear(own)
+    mean, power = _spectra(kinds[blurred], guess[blurred], *(side + 2 * PAD for side in own.shape[-2:]))
+    filters = [mean * (1 + noise) / (power + noise) for noise in NOISE]
+    found = [_filtered(light, each).clamp(0, 1) for each in filters]
+    again = found[-1]
+    for _ in range(AGAIN):
+        again = (again + _filtered(light - _filtered(again, mean), filters[-1])).clamp(0, 1)
+    added[blurred] = torch.cat([to_srgb(each) - own for each in (*found, again)], 1)
     return added
 
 
-def _spectra(kinds: torch.Tensor, shape: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _filtered(light: torch.Tensor, spectra: torch.Tensor) -> torch.Tensor:
+    """Pictures (B, 3, H, W) times real spectra (B, H + 2 PAD, (W + 2 PAD) // 2 + 1), borders reflected."""
+    mode = "reflect" if min(light.shape[-2:]) > PAD else "replicate"
+    padded = F.pad(light, [PAD] * 4, mode=mode)
+    size = padded.shape[-2:]
+    return torch.fft.irfft2(torch.fft.rfft2(padded) * spectra[:, None], s=size)[..., PAD:-PAD, PAD:-PAD]
+
+
+def _spectra(kinds: torch.Tensor, guess: torch.Tensor, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     """E[K] and E[|K|^2], (B, height, width // 2 + 1) each; kernels are symmetric, so K is real."""
     device = kinds.device
-    down = torch.fft.fftfreq(height, device=device)[None, :, None]
-    right = torch.fft.rfftfreq(width, device=device)[None, None]
-    radius = (down.square() + right.square()).sqrt()
-    extent = shape[:, 0].exp().clamp(_LEAST, _MOST)[:, None, None]
-    angle = 0.5 * torch.atan2(shape[:, 2], shape[:, 1])[:, None, None]
+    down = torch.fft.fftfreq(height, device=device)[:, None].expand(-1, width // 2 + 1)
+    right = torch.fft.rfftfreq(width, device=device).expand(height, -1)
     mean = kinds[:, 0, None, None].expand(-1, height, width // 2 + 1).clone()
     power = mean.clone()
+    angle = torch.rad2deg(0.5 * torch.atan2(*guess[:, TURN].flip(1).unbind(1)))
+    wide_doubt, turn_doubt = guess[:, DOUBT].unbind(1)
 
-    def take(spectrum: torch.Tensor, share: torch.Tensor | float) -> None:
-        weight = share * torch.ones(len(kinds), device=device)
-        mean.add_(spectrum * weight[:, None, None])
-        power.add_(spectrum.square() * weight[:, None, None])
+    def take(kind: str, extents: torch.Tensor, angles: torch.Tensor, share: torch.Tensor) -> None:
+        spectra = pointspread.transfer(kind, extents, angles, down, right)
+        mean.add_(spectra * share[:, None, None])
+        power.add_(spectra.square() * share[:, None, None])
 
-    def stroke(length: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
-        # angles are those of degradations.kernels.line_kernel: from the vertical, clockwise
-        return torch.sinc(length * (right * turn.sin() - down * turn.cos()))
-
-    gaussian, defocus, motion, shake = (kinds[:, KINDS.index(kind)] for kind in BLUR_KINDS)
-    for step, doubt in zip(EXTENT_DOUBT, DOUBT, strict=True):
-        wide = extent * step
-        take((-2 * (math.pi * wide / 4 * radius).square()).exp(), gaussian * doubt)
-        take(_disk(math.pi * wide * radius), defocus * doubt)
-        for turn, doubt_of_turn in zip(ANGLE_DOUBT, DOUBT, strict=True):
-            take(stroke(wide, angle + math.radians(turn)), motion * (doubt * doubt_of_turn))
-    for i in range(STROKES):
-        take(stroke(extent * STROKE, torch.full_like(extent, math.pi * i / STROKES)), shake / STROKES)
+    for number, kind in enumerate(BLUR_KINDS):
+        share, centre = kinds[:, 1 + number], guess[:, WIDE][:, number]
+        if kind == "shake":
+            for i in range(STROKES):
+                turn = torch.full_like(angle, 180.0 * i / STROKES)
+                take("motion", STROKE * centre.exp().clamp(_LEAST, _MOST), turn, share / STROKES)
+            continue
+        for step, likely in SPREAD:
+            extents = (centre + step * wide_doubt).exp().clamp(_LEAST, _MOST)
+            for turn_step, turn_likely in SPREAD if kind == "motion" else ((0.0, 1.0),):
+                turns = angle + torch.rad2deg(turn_step * turn_doubt)
+                take(kind, extents, turns, share * likely * turn_likely)
     return mean, power
-
-
-def _disk(x: torch.Tensor) -> torch.Tensor:
-    """Spectrum of a disk of sum 1: 2 J1(x) / x, 1 at 0."""
-    return torch.where(x > 1e-3, 2 * torch.special.bessel_j1(x) / x.clamp(min=1e-3), torch.ones_like(x))

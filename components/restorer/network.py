@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from components import storage
 from components.diagnosis import TYPES
-from components.reasoner import spectrum
 from components.restorer import deblur
 from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES
 
@@ -73,7 +72,7 @@ class Whole:
     """Whole photos, shrunk to (B, 3, SURVEY_PX, SURVEY_PX) in [0, 1], and where in them the pictures lie.
 
     `window` (B, 4): top, left, bottom and right as shares of the photo's height and width. `prints`
-    (B, FINGERPRINT): what their spectra tell of blur.
+    (B, PRINTS): what their spectra tell of blur, see deblur.py.
     """
 
     photo: torch.Tensor
@@ -84,7 +83,7 @@ class Whole:
     def of(images: torch.Tensor) -> Whole:
         """Pictures (B, 3, H, W) that are photos of their own."""
         window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
-        return Whole(shrunk(images), window, torch.stack([spectrum.fingerprint(image) for image in images]))
+        return Whole(shrunk(images), window, torch.stack([deblur.prints(image) for image in images]).to(images.device))
 
 
 def shrunk(images: torch.Tensor) -> torch.Tensor:
@@ -147,7 +146,7 @@ class Restorer(nn.Module):
         self.hear_embedding = nn.Sequential(nn.LayerNorm(shape.embedding), hear)
         self.enter = nn.Conv2d(12, half, 3, padding=1)
         self.guesser = deblur.Guesser()
-        self.enter_sharpened = nn.Conv2d(12 * len(deblur.NOISE), half, 3, padding=1, bias=False)
+        self.enter_sharpened = nn.Conv2d(4 * deblur.SHARPENED, half, 3, padding=1, bias=False)
         self.down1, self.down2 = nn.Conv2d(half, quarter, 2, 2), nn.Conv2d(quarter, eighth, 2, 2)
         self.encode1, self.encode2 = Level(half, shape.blocks[0]), Level(quarter, shape.blocks[1])
         self.deep = Level(eighth, shape.blocks[2])
@@ -173,11 +172,13 @@ class Restorer(nn.Module):
         embedding: torch.Tensor | None = None,
         action: torch.Tensor | None = None,
         whole: Whole | None = None,
+        sharpened: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Restore. `condition` (B, CONDITION); `embedding` (B, D) or None; rows of zeros count as not given.
 
-        Without `action` (B, ACTIONS) the policy's mean acts. Without `whole` the pictures are whole photos. Values
-        are not clipped.
+        Without `action` (B, ACTIONS) the policy's mean acts. Without `whole` the pictures are whole photos. What
+        `sharpen` would make of the pictures may be given, if it was made with their surroundings. Values are not
+        clipped.
         """
         change = self.action_mean(condition) if action is None else action
         heard = condition.clone()
@@ -187,10 +188,15 @@ class Restorer(nn.Module):
             given = (embedding.abs().amax(1, keepdim=True) > 0).float()
             code = code + given * self.hear_embedding(embedding)
         whole = whole or Whole.of(image)
-        with torch.autocast(image.device.type, enabled=False), torch.no_grad():
-            sharpened = deblur.sharpened(image, self.guesser(condition, whole.prints))
+        if sharpened is None:
+            sharpened = self.sharpen(image, condition, whole.prints)
         effect = self.effect(image, sharpened, code, whole) * (1 + change[:, -1])[:, None, None, None]
         return image + self.gate(condition)[:, None, None, None] * effect
+
+    def sharpen(self, image: torch.Tensor, condition: torch.Tensor, prints: torch.Tensor) -> torch.Tensor:
+        """(B, SHARPENED, H, W): what filters under the guessed kernel would add; nothing is learnt through it."""
+        with torch.autocast(image.device.type, enabled=False), torch.no_grad():
+            return deblur.sharpened(image, self.guesser(condition, prints))
 
     def gate(self, condition: torch.Tensor) -> torch.Tensor:
         """(B,) 0 for a clean photo, 1 from FULL_GATE on and where no diagnosis is given."""

@@ -17,7 +17,7 @@ import torch
 from components.annotation.recipe import visible
 from components.diagnosis import Diagnosis
 from components.reasoner.reader import Reasoner
-from components.reasoner.spectrum import fingerprint
+from components.restorer import deblur
 from components.restorer.conditioning import CONDITION, condition_vector, mirrored, misheard
 from components.restorer.config import RestorerParams
 from components.restorer.data import Pairs, as_batch
@@ -32,12 +32,16 @@ GRID = 8  # px: the codec's grid stays in place
 class Batch(NamedTuple):
     """Crops (B, 3, c, c) in [0, 1], conditions (B, CONDITION), embeddings (B, D), and the photos they were cut from.
 
+    `picture` (B, 3, H, W) is the whole of what was degraded (smaller ones are continued), the crops begin at `corner`
+    (B, 2), top and left, of it.
     `truth` (B, CONDITION) is the true condition, whatever the network is told.
     """
 
     degraded: torch.Tensor
     clean: torch.Tensor
     condition: torch.Tensor
+    picture: torch.Tensor
+    corner: torch.Tensor
     embedding: torch.Tensor
     photo: torch.Tensor
     window: torch.Tensor
@@ -50,6 +54,12 @@ class Batch(NamedTuple):
     @property
     def whole(self) -> Whole:
         return Whole(self.photo, self.window, self.prints)
+
+    def cropped(self, fields: torch.Tensor) -> torch.Tensor:
+        """(B, C, c, c): what of fields (B, C, H, W) of the pictures lies in the crops."""
+        side = self.degraded.shape[-1]
+        corners = zip(fields, self.corner.tolist(), strict=True)
+        return torch.stack([field[:, top : top + side, left : left + side] for field, (top, left) in corners])
 
 
 @dataclass(frozen=True)
@@ -158,14 +168,28 @@ class Chunks(torch.utils.data.Dataset):
         return (
             *crops,
             heard if known else torch.zeros(CONDITION),
+            sides[0],
+            torch.tensor([top, left]),
             torch.zeros_like(picture.embedding) if silent else picture.embedding,
             shrunk(photo)[0],
             torch.tensor([top / height, left / width, (top + size) / height, (left + size) / width]),
-            fingerprint(photo[0]),
+            deblur.prints(photo[0]),
             truth,
         )
 
 
 def _batch(crops: list[tuple]) -> Batch:
-    degraded, clean, *rest = zip(*crops, strict=True)
-    return Batch(as_batch(list(degraded)), as_batch(list(clean)), *(torch.stack(field) for field in rest))
+    degraded, clean, condition, picture, *rest = zip(*crops, strict=True)
+    sides = [as_batch(list(side)) for side in (degraded, clean, _equally_large(picture))]
+    fields = [*sides[:2], torch.stack(condition), sides[2], *(torch.stack(field) for field in rest)]
+    return Batch(*fields)
+
+
+def _equally_large(pictures: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """The smaller ones mirrored below and to the right, as the filters that they are for would continue them."""
+    height, width = (max(sides) for sides in zip(*(picture.shape[:2] for picture in pictures), strict=True))
+    missing = [(height - picture.shape[0], width - picture.shape[1]) for picture in pictures]
+    return [
+        np.pad(picture, ((0, down), (0, right), (0, 0)), mode="reflect")
+        for picture, (down, right) in zip(pictures, missing, strict=True)
+    ]

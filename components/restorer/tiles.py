@@ -16,9 +16,12 @@ import torch
 from torch.nn import functional as F
 
 from components.reasoner import spectrum
+from components.restorer import deblur
 from components.restorer.network import STRIDE, SURVEY_PX, Restorer, Whole
 
 TILE, OVERLAP = 640, 96
+# an inverse filter rings far from where its picture ends: it gets so many px more than the tile on every side
+AROUND = 96
 # two tiles fade into each other over this many px, in the middle of their overlap: what lies nearer to a tile's inner
 # edge has seen too little of its surroundings to count
 SLOPE = 16
@@ -44,7 +47,7 @@ def restore(
     white = WHITE[photo.dtype]
     out = np.empty_like(photo)
     rows, columns = spans(height), spans(width)
-    seen = survey(photo).to(condition.device), fingerprint(photo).to(condition.device)[None]
+    seen = survey(photo).to(condition.device), prints(photo).to(condition.device)[None]
     # sums of the slopes between two rows of tiles, filled by the upper row and used up by the lower
     below = torch.zeros(3, SLOPE, columns[-1][1])
     done, many = 0, len(rows) * len(columns)
@@ -87,10 +90,10 @@ def _restored(
 ) -> Iterator[torch.Tensor]:
     """The restored tiles (3, h, w) at `places` (top, bottom, left, right) in their order, `batch` at a time.
 
-    `seen`: the whole photo shrunk, (1, 3, SURVEY_PX, SURVEY_PX), and its fingerprint, (1, FINGERPRINT).
+    `seen`: the whole photo shrunk, (1, 3, SURVEY_PX, SURVEY_PX), and its prints, (1, PRINTS).
     """
     height, width = photo.shape[:2]
-    shrunk, prints = seen
+    shrunk, printed = seen
     while places:
         top, bottom, left, right = places[0]
         group = [place for place in places[:batch] if place[3] - place[2] == right - left]
@@ -104,10 +107,27 @@ def _restored(
             condition.expand(many, -1),
             None if embedding is None else embedding.expand(many, -1),
             whole=Whole(
-                shrunk.expand(many, -1, -1, -1), torch.tensor(ends, device=condition.device), prints.expand(many, -1)
+                shrunk.expand(many, -1, -1, -1), torch.tensor(ends, device=condition.device), printed.expand(many, -1)
             ),
+            sharpened=torch.cat([_sharpened(restorer, photo, place, condition, printed) for place in group]),
         )
         yield from restored.cpu()
+
+
+def _sharpened(
+    restorer: Restorer,
+    photo: np.ndarray,
+    place: tuple[int, int, int, int],
+    condition: torch.Tensor,
+    printed: torch.Tensor,
+) -> torch.Tensor:
+    """(1, SHARPENED, h, w) of one tile, made with AROUND px around it where the photo has them."""
+    top, bottom, left, right = place
+    height, width = (side + -side % STRIDE for side in photo.shape[:2])
+    up, before = max(0, top - AROUND), max(0, left - AROUND)
+    wide = _cut(photo, (up, min(height, bottom + AROUND), before, min(width, right + AROUND)))
+    made = restorer.sharpen(wide[None].to(condition.device), condition[None], printed)
+    return made[..., top - up : bottom - up, left - before : right - before]
 
 
 def _cut(photo: np.ndarray, place: tuple[int, int, int, int]) -> torch.Tensor:
@@ -151,8 +171,7 @@ def survey(photo: np.ndarray) -> torch.Tensor:
     return F.interpolate(across, size=(SURVEY_PX, SURVEY_PX), mode="area")
 
 
-def fingerprint(photo: np.ndarray) -> torch.Tensor:
-    """(FINGERPRINT,): `spectrum.fingerprint` of a photo (H, W, 3), of which only the windows are unpacked."""
+def prints(photo: np.ndarray) -> torch.Tensor:
+    """(PRINTS,): `deblur.prints` of a photo (H, W, 3), of which only the windows are unpacked."""
     side, corners = spectrum.places(*photo.shape[:2])
-    windows = [_cut(photo, (top, top + side, left, left + side)) for top, left in corners]
-    return spectrum.of_windows(torch.stack(windows)) if windows else torch.zeros(spectrum.FINGERPRINT)
+    return deblur.of_windows([_cut(photo, (top, top + side, left, left + side)) for top, left in corners])

@@ -125,8 +125,12 @@ def train(
         if step >= config.steps:
             break
         batch = batch.to(device)
+        # filters ring far from where their picture ends, so they see the whole of it, as at work
+        sharpened = batch.cropped(restorer.sharpen(batch.picture, batch.condition, batch.prints))
         with torch.autocast(device, dtype=torch.bfloat16, enabled=config.bfloat16):
-            restored = restorer(batch.degraded, batch.condition, batch.embedding, whole=batch.whole)
+            restored = restorer(
+                batch.degraded, batch.condition, batch.embedding, whole=batch.whole, sharpened=sharpened
+            )
         loss = loss_of(restored.float(), batch.clean)
         guessed = guess_loss(restorer.guesser(batch.condition, batch.prints), batch.truth)
         restorer.zero_grad(set_to_none=True)

@@ -8,7 +8,7 @@ import torch
 from components.diagnosis import Diagnosis
 from components.restorer import network
 from components.restorer.conditioning import CONDITION, KNOWN, SEVERITIES, condition_vector, mirrored, misheard
-from components.restorer.deblur import FINGERPRINT
+from components.restorer.deblur import PRINTS
 
 SHAPE = network.Shape((16, 16, 16), (1, 1, 1), 12)
 
@@ -67,7 +67,7 @@ def test_a_tile_knows_the_whole_photo(trained):
     part = network.at_window(features, torch.tensor([[0.25, 0.5, 0.75, 1.0]]), (16, 16))
     assert torch.allclose(whole[..., 8:24, 16:], part, atol=1e-6)
     image, told = torch.rand(1, 3, 32, 32), condition(haze=60)
-    window, prints = torch.tensor([[0.0, 0.0, 0.5, 0.5]]), torch.zeros(1, FINGERPRINT)
+    window, prints = torch.tensor([[0.0, 0.0, 0.5, 0.5]]), torch.zeros(1, PRINTS)
     dark, light = (network.Whole(torch.full((1, 3, 64, 64), value), window, prints) for value in (0.1, 0.9))
     assert not torch.allclose(trained(image, told, whole=dark), trained(image, told, whole=light))
     alone = network.Whole.of(image)

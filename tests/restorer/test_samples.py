@@ -46,6 +46,7 @@ def test_a_chunk_is_the_same_whatever_was_drawn_before(pairs):
 def test_a_crop_lies_where_its_window_says(pairs):
     for batch in chunks(pairs)[0]:
         assert torch.equal(batch.degraded, batch.clean)
+        assert torch.equal(batch.cropped(batch.picture), batch.degraded)
         # colours of the crop, shrunk, are those of the shrunk photo in that window; borders are extrapolated
         found = at_window(batch.photo, batch.window, (16, 16))
         crop = torch.nn.functional.interpolate(batch.degraded, size=(16, 16), mode="area")

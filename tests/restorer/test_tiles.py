@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from components.degradations.recipe import apply_recipe
 from components.diagnosis import Diagnosis
-from components.reasoner import spectrum
-from components.restorer import network, tiles
-from components.restorer.conditioning import condition_vector
+from components.restorer import deblur, network, tiles
+from components.restorer.conditioning import CONDITION, condition_vector
 
+EXTENT, ANGLE = 20.0, 60.0
+MOTION = {"kind": "motion", "extent_px": EXTENT, "angle_deg": ANGLE}
 HAZE = condition_vector(Diagnosis.model_validate({"findings": {"haze": {"severity": 60}}}))
 
 
@@ -110,5 +114,31 @@ def test_what_is_seen_of_the_whole_photo_is_what_the_network_learnt_from(size):
     before = photo(*size)
     expected = network.shrunk(torch.from_numpy(before).permute(2, 0, 1)[None].float() / 255)
     assert torch.allclose(tiles.survey(before), expected, atol=1e-5)
-    prints = spectrum.fingerprint(torch.from_numpy(before).permute(2, 0, 1).float() / 255)
-    assert torch.allclose(tiles.fingerprint(before), prints, atol=1e-5)
+    prints = deblur.prints(torch.from_numpy(before).permute(2, 0, 1).float() / 255)
+    assert torch.allclose(tiles.prints(before), prints, atol=1e-5)
+
+
+class SureOfMotion(nn.Module):
+    """A guesser that is sure of a long, slanted motion."""
+
+    def forward(self, condition: torch.Tensor, prints: torch.Tensor) -> torch.Tensor:
+        odds = [9.0 * (kind == "motion") for kind in deblur.KINDS]
+        twice = 2 * math.radians(ANGLE)
+        wide = [math.log(EXTENT)] * (deblur.WIDE.stop - deblur.WIDE.start)
+        return torch.tensor([[*odds, *wide, math.cos(twice), math.sin(twice), 0.03, 0.03]])
+
+
+def test_a_tile_is_sharpened_with_its_surroundings(restorer):
+    """A filter rings far from where its picture ends; past what is blended away a tile is filtered as the whole is."""
+    step = {"type": "blur", "level": 0.5, "seed": 1, "params": MOTION, "factors": MOTION}
+    seen = apply_recipe(photo(320, 904), [step])
+    restorer.guesser = SureOfMotion()
+    prints, condition = torch.zeros(1, deblur.PRINTS), torch.zeros(CONDITION)
+    place = (0, 320, 0, tiles.TILE)
+    whole = restorer.sharpen(tiles._cut(seen, (0, 320, 0, 904))[None], condition[None], prints)
+    alone = restorer.sharpen(tiles._cut(seen, place)[None], condition[None], prints)
+    inside = tiles._sharpened(restorer, seen, place, condition, prints)
+    strip = (..., slice(tiles.TILE - 64, tiles.TILE - (tiles.OVERLAP - tiles.SLOPE) // 2))
+    far, near = (float((made[strip] - whole[strip]).abs().mean()) for made in (alone, inside))
+    assert near < 0.5 / 255, near
+    assert far > 4 * near, (far, near)
