@@ -19,8 +19,8 @@ class Muon(torch.optim.Muon):
     """PyTorch's Muon (Jordan 2024; the rate is scaled as Liu et al. 2025 do, so that AdamW's can be kept), but for the
     precision of its orthogonalisation.
 
-    PyTorch's is in bfloat16 always, which a processor without such instructions emulates: there a step of the
-    pretrained reasoner took 5 s instead of half a second. States are the same, so either goes on from the other's.
+    PyTorch's is in bfloat16 always, which a processor without such instructions emulates, at more than the cost of all
+    the rest of a step (docs/experiments.md). States are the same, so either goes on from the other's.
     """
 
     def __init__(self, params, lr: float = 1e-3, weight_decay: float = 0.1) -> None:

@@ -44,6 +44,9 @@ SPREAD = ((-2.0, 0.25), (0.0, 0.5), (2.0, 0.25))
 STROKES, STROKE = 6, 0.6
 # where a blur is less likely than this the photo is taken as sharp
 LEAST_BLUR = 0.05
+_COS2 = pointspread.COLUMNS.index("width_cos2")
+# the fitted kinds come first: extents are concatenated in this order
+assert BLUR_KINDS[: len(pointspread.KINDS)] == pointspread.KINDS
 _EXTENT, _ANGLE = (FACTORS.start + FACTOR_NAMES.index(("blur", name)) for name in ("extent_px", "angle_deg"))
 _LEAST, _MOST = min(low for low, _ in EXTENTS.values()), max(high for _, high in EXTENTS.values())
 
@@ -86,10 +89,6 @@ class Guesser(nn.Module):
         return torch.cat([odds, extents, wide, turn, doubt], 1)
 
 
-_COS2 = pointspread.COLUMNS.index("width_cos2")
-assert BLUR_KINDS[: len(pointspread.KINDS)] == pointspread.KINDS
-
-
 def guess_loss(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """How far guesses (B, GUESS) are from the kernels that true conditions (B, CONDITION) name; a mean over B.
 
@@ -111,7 +110,7 @@ def guess_loss(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     turned = (cosine - twice.cos()).square() + (sine - twice.sin()).square()
     # the angle itself, apart from how far its vector is from the circle
     apart = 0.5 * torch.atan2(sine * twice.cos() - cosine * twice.sin(), cosine * twice.cos() + sine * twice.sin())
-    unsure = torch.stack([wide * blurred, apart.detach().abs() * moved], 1) / doubt
+    unsure = torch.stack([wide, apart.detach().abs() * moved], 1) / doubt
     unsure = unsure + torch.stack([blurred, moved], 1) * doubt.log()
     return (named + unsure.sum(1) + turned * moved).mean()
 
