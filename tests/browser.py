@@ -98,6 +98,9 @@ def visiting(browser: Browser, url: str, **looks) -> Iterator[Page]:
     broken: list[str] = []
     page.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else abroad.append(r.url))
     page.on("pageerror", lambda error: broken.append(str(error)))
+    # from the first listener on, dialogs for files are Playwright's to answer; a loaded browser that hears of it only
+    # with the key that opens one would open its own, which nobody ever closes
+    page.on("filechooser", lambda _: None)
     try:
         page.goto(url)
         yield page
