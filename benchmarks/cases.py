@@ -19,6 +19,7 @@ import torch
 from components import storage
 from components.degradations import blur, severity
 from components.degradations.recipe import apply_recipe, step_of
+from components.storage import parquet
 
 SIDE = 256  # px
 SCENE = {"horizon": 0.35, "floor": 0.2}
@@ -102,7 +103,7 @@ class Example:
 def crops(clean: str | Path, split: str, count: int) -> list[tuple[str, np.ndarray]]:
     """(photo_id, (SIDE, SIDE, 3) uint8) of up to `count` photos spread evenly over a split, one crop each, at a place
     that the photo_id decides. Raises FileNotFoundError without shards, ValueError where no photo is large enough."""
-    frame = storage.read_shards(clean, split, ["photo_id", "image", "width", "height"])
+    frame = parquet.read_split(clean, split, ["photo_id", "image", "width", "height"])
     frame = frame[(frame["width"] >= SIDE) & (frame["height"] >= SIDE)]
     if frame.empty:
         raise ValueError(f"{clean}: no {split} photo has {SIDE} px on both sides; ingest larger ones")

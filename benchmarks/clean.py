@@ -20,6 +20,7 @@ from PIL import Image
 import rnr
 from components import inference, storage
 from components.degradations.severity import psnr
+from components.storage import parquet
 
 SIDES = (192, 256, 384, 512, 1024)
 LEAST_DB = 48.0
@@ -27,7 +28,7 @@ LEAST_DB = 48.0
 
 def crops(clean: str | Path, count: int, split: str = "test") -> Iterator[tuple[str, np.ndarray]]:
     """(photo_id, (H, W, 3) uint8) of `count` crops of a split's photos, the same at every call."""
-    frame = storage.read_shards(clean, split, ["photo_id", "image"])
+    frame = parquet.read_split(clean, split, ["photo_id", "image"])
     photos = [(row.photo_id, storage.decode_image(row.image)) for row in frame.itertuples(index=False)]
     draw = np.random.default_rng(0)
     for number in range(count):

@@ -23,6 +23,7 @@ from benchmarks import clean as clean_crops
 from components import inference, storage
 from components.degradations.severity import psnr
 from components.diagnosis import TYPES
+from components.storage import parquet
 
 STRENGTHS = (1.0, 0.5, 0.25)
 UNCHANGED_DB = 60.0
@@ -63,7 +64,7 @@ CHOSEN = f"the worst rose by more than {inference.RISE:g}"
 
 def pictures(split: str, crops: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(case, picture, clean side) of all pairs of a split, then of clean crops of its photos."""
-    pairs = storage.read_shards("data/pairs", split, ["case", "degraded", "clean"])
+    pairs = parquet.read_split("data/pairs", split, ["case", "degraded", "clean"])
     for pair in pairs.itertuples(index=False):
         yield pair.case, storage.decode_image(pair.degraded), storage.decode_image(pair.clean)
     for _, crop in clean_crops.crops("data/clean", crops, split):

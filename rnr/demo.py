@@ -19,6 +19,7 @@ import pandas as pd
 
 from components import storage, tracking
 from components.diagnosis import TYPES
+from components.storage import parquet
 from rnr import console
 
 OUT, PAIRS, METRICS = Path("demo"), Path("data/pairs"), Path("reports/metrics.json")
@@ -119,7 +120,7 @@ def demo() -> int:
     try:
         # the model of this very run, also when the gate refused it: the figures below are its own
         models = rnr.load(f"models:/{tracking.MODEL_NAME}/{summary.version}")
-        show_pictures(models, storage.read_shards(PAIRS, "test", ["pair_id", "case", "degraded", "clean"]))
+        show_pictures(models, parquet.read_split(PAIRS, "test", ["pair_id", "case", "degraded", "clean"]))
         put_report(json.loads(METRICS.read_text(encoding="utf-8")))
     except (ModelRefError, OSError) as error:
         raise console.Failed(f"demo: {console.one_line(error)}") from None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import rnr
 from components import storage, tracking
 from components.diagnosis import TYPES
+from components.storage import parquet
 from rnr import console
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def check_pairs(pairs: Path, baseline: bool) -> None:
     """The splits that will be asked for are there. Raises WrongUse."""
     for split in ("train", "val", "test") if baseline else ("test",):
         try:
-            storage.shard_paths(pairs, split)
+            parquet.paths(pairs, split)
         except FileNotFoundError:
             alone = "" if split == "test" else ", or leave the baselines out with --no-baseline"
             raise console.WrongUse(
@@ -77,7 +78,7 @@ def measure(reasoner: Reasoner, pairs: Path, baseline: bool) -> dict:
     """`figures`, `intervals` (95%, over photos) and `types` of the reasoner and of each baseline, on the test pairs."""
     from components.evaluation import answers
 
-    frame = storage.read_shards(pairs, "test", answers.TRUTH)
+    frame = parquet.read_split(pairs, "test", answers.TRUTH)
 
     def ask(side: str) -> Answers:
         images = answers.stored(pairs, "test", side)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,6 +17,7 @@ from components.diagnosis import Diagnosis
 from components.inference import ModelRefError, Models, Restored
 from components.reasoner.reader import Reasoner
 from components.restorer.network import Restorer
+from tests.tiny import REPOSITORY
 
 LIFT = 80
 
@@ -25,7 +28,7 @@ class Brighter(nn.Module):
     def forward(self, image, condition, embedding, whole, sharpened):
         return image + LIFT / 255
 
-    def sharpen(self, image, condition, prints):
+    def sharpen(self, image, condition, prints, inside):
         return image
 
 
@@ -171,3 +174,9 @@ def test_fading_blends_to_the_nearest_step(strength):
 def test_models_that_only_diagnose_say_so():
     with pytest.raises(ModelRefError, match="diagnose only"):
         Models(cast(Reasoner, Eye({100: HAZY})), None).restore(photo())
+
+
+def test_who_only_restores_need_not_load_tables():
+    """Pandas and Arrow take 65 MiB, which a photo of 24 megapixels could use better."""
+    script = "import sys; from components import inference; sys.exit(int(bool({'pandas', 'pyarrow'} & {*sys.modules})))"
+    assert subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=False).returncode == 0

@@ -20,6 +20,7 @@ import pandas as pd
 from components import params, storage, tracking
 from components.annotation import recipe
 from components.annotation.config import AnnotateParams
+from components.storage import parquet
 
 if TYPE_CHECKING:
     from components.annotation.remote import Outcome, Pair
@@ -37,14 +38,14 @@ class AnnotateError(RuntimeError):
 def annotate_split(split: str, out: Path, config: AnnotateParams, outcomes: dict[str, Outcome]) -> pd.DataFrame:
     """Write the annotation shards of one split beside the pair shards; returns split, teacher and set_aside."""
     told = []
-    for path in storage.shard_paths(PAIRS, split):
+    for path in parquet.paths(PAIRS, split):
         shard, _, number = path.stem.rpartition("-")
-        pairs = storage.read_shard(path, COLUMNS)
+        pairs = parquet.read(path, COLUMNS)
         rows = [
             {"pair_id": pair.pair_id, "split": split, **annotate_pair(pair, config, outcomes.get(pair.pair_id))}
             for pair in storage.progress(pairs.itertuples(index=False), len(pairs), f"annotations, {path.stem}")
         ]
-        storage.write_shard(out, shard, int(number), rows)
+        parquet.write(out, shard, int(number), rows)
         told.append(pd.DataFrame(rows)[["split", "teacher", "set_aside"]])
     return pd.concat(told)
 
@@ -75,8 +76,8 @@ def all_pairs() -> Iterator[Pair]:
     from components.annotation.remote import Pair
 
     for split in SPLITS:
-        for path in storage.shard_paths(PAIRS, split):
-            for row in storage.read_shard(path, COLUMNS[:4]).itertuples(index=False):
+        for path in parquet.paths(PAIRS, split):
+            for row in parquet.read(path, COLUMNS[:4]).itertuples(index=False):
                 yield Pair(row.pair_id, row.degraded, row.recipe, list(row.severities))
 
 
@@ -85,7 +86,7 @@ def ask(config: AnnotateParams, run: tracking.NoRun) -> dict[str, Outcome]:
     # imported here: the recipe teacher needs no client
     from components.annotation import endpoint, journal, remote, table
 
-    total = sum(storage.count_rows(path) for split in SPLITS for path in storage.shard_paths(PAIRS, split))
+    total = sum(parquet.count_rows(path) for split in SPLITS for path in parquet.paths(PAIRS, split))
     counts = table.Table(total)
     try:
         return remote.ask_all(config, all_pairs(), counts)

@@ -21,6 +21,7 @@ import torch
 from components import storage
 from components.degradations.recipe import apply_recipe, make_step, sample_recipe
 from components.diagnosis import TYPES
+from components.storage import parquet
 
 CALIBRATION = Path(__file__).with_name("calibration.json")
 BISECTIONS = 9
@@ -130,7 +131,7 @@ def plot(photos: list[np.ndarray], draws: int, path: Path) -> None:
 def load_photos(clean: str) -> list[np.ndarray]:
     """The central 256 px of every clean training photo, (h, w, 3) uint8."""
     photos = []
-    for data in storage.read_shards(clean, "train", columns=["image"])["image"]:
+    for data in parquet.read_split(clean, "train", columns=["image"])["image"]:
         image = storage.decode_image(data)
         top, left = (max(0, (side - 256) // 2) for side in image.shape[:2])
         photos.append(image[top : top + 256, left : left + 256])

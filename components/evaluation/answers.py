@@ -15,6 +15,7 @@ from components import storage
 from components.diagnosis import TYPES, Diagnosis
 from components.evaluation import metrics
 from components.reasoner.reader import Reasoner
+from components.storage import parquet
 
 READ_AT_ONCE = 16
 TRUTH = ["photo_id", "case", "severities"]
@@ -48,14 +49,14 @@ class Answers:
 
 def count_pairs(pairs: str | Path, split: str) -> int:
     """How many pairs a split holds. Raises FileNotFoundError when it has no shard."""
-    return sum(pq.read_metadata(path).num_rows for path in storage.shard_paths(pairs, split))
+    return sum(pq.read_metadata(path).num_rows for path in parquet.paths(pairs, split))
 
 
 def stored(pairs: str | Path, split: str, side: str) -> Iterator[np.ndarray]:
     """The pictures (H, W, 3) uint8 of column `side` ("degraded" or "clean"), a group of rows in memory at a time."""
-    for path in storage.shard_paths(pairs, split):
+    for path in parquet.paths(pairs, split):
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(storage.ROW_GROUP, columns=[side]):
+            for batch in file.iter_batches(parquet.ROW_GROUP, columns=[side]):
                 yield from map(storage.decode_image, batch.column(0).to_pylist())
 
 

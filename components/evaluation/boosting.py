@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from components import storage
 from components.diagnosis import TYPES
 from components.evaluation import answers
 from components.evaluation.answers import Answers
 from components.reasoner.calibrate import CLEAN_PASS
+from components.storage import parquet
 
 BOOSTING = {
     "learning_rate": 0.06,
@@ -60,7 +60,7 @@ def read_tables(
     for image in progress(both, 2 * count, f"features of {split} pairs"):
         for name, measure in sets.items():
             rows[name].append(measure(image))
-    truth = answers.severities(storage.read_shards(pairs, split, answers.TRUTH))
+    truth = answers.severities(parquet.read_split(pairs, split, answers.TRUTH))
     return {name: Table(np.stack(found[:count]), np.stack(found[count:]), truth) for name, found in rows.items()}
 
 

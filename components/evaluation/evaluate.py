@@ -21,6 +21,7 @@ from components.evaluation import answers, metrics, plots, strange
 from components.evaluation.config import EvaluateParams
 from components.evaluation.gallery import write_gallery
 from components.evaluation.measure import by_case, reasoner_figures, restoration_table, with_answers
+from components.storage import parquet
 
 REPORTS, TIMINGS = Path("reports"), Path("work/timings.json")
 REASONER, SUPERVISED, REFINED = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
@@ -81,7 +82,7 @@ def main() -> None:
     part = REPORTS.with_name(REPORTS.name + ".part")
     with storage.only_one(TIMINGS.parent / "evaluate"), tracking.stage_run("evaluate", config.model_dump()) as run:
         shutil.rmtree(part, ignore_errors=True)
-        frame = storage.read_shards("data/pairs", "test")
+        frame = parquet.read_split("data/pairs", "test")
         models = inference.load_parts(REASONER, REFINED)
         table = restoration_table(models, frame)
         said = answers.ask(models.reasoner, map(storage.decode_image, frame["degraded"]))

@@ -14,12 +14,13 @@ from components.diagnosis import TYPES
 from components.evaluation import answers, metrics
 from components.evaluation.answers import Answers
 from components.reasoner.reader import Reasoner
+from components.storage import parquet
 
 
 def measure(models: str | Path, pairs: str | Path = "data/pairs") -> dict:
     """`restoration`, `reasoner` and `reasoner_types` of a folder with reasoner/ and restorer/ on the test pairs."""
     loaded = inference.load(models)
-    frame = storage.read_shards(pairs, "test")
+    frame = parquet.read_split(pairs, "test")
     table = restoration_table(loaded, frame)
     return {"restoration": by_case(table), **measure_reasoner(loaded.reasoner, frame)}
 

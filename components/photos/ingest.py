@@ -26,7 +26,7 @@ from components.photos.identity import difference_hash, distinct, photo_id, shri
 from components.photos.ledger import LEDGER, LedgerError
 from components.photos.sources import Found
 from components.photos.split import SPLITS, assign_splits
-from components.storage import s3
+from components.storage import parquet, s3
 
 CLEAN = Path("data/clean")
 MIN_PHOTOS = 3  # one for each split
@@ -95,9 +95,9 @@ def write_shards(rows: list[dict], places: dict[str, ledger.Place], pictures: Pa
     for row in rows:
         shards.setdefault(places[row["photo_id"]], []).append(row)
     for place, members in shards.items():
-        groups = (members[start : start + storage.ROW_GROUP] for start in range(0, len(members), storage.ROW_GROUP))
+        groups = (members[start : start + parquet.ROW_GROUP] for start in range(0, len(members), parquet.ROW_GROUP))
         tables = (_table(group, place.split, pictures) for group in groups)
-        storage.write_shard_parts(out, place.split, place.shard, SCHEMA, tables)
+        parquet.write_parts(out, place.split, place.shard, SCHEMA, tables)
 
 
 def _table(rows: list[dict], split: str, pictures: Path) -> pa.Table:

@@ -14,6 +14,7 @@ from components.reasoner import gauges, pictures
 from components.reasoner.answer import Layout, sequence
 from components.reasoner.config import ReasonerParams
 from components.reasoner.model import Sight
+from components.storage import parquet
 from components.synthesis.fresh import FreshPairs
 
 # Answers are learnt from every state in which they are read: nothing, the thought, the findings, all decided.
@@ -24,8 +25,8 @@ Told = tuple[np.ndarray, Diagnosis]
 
 def load_split(split: str, pairs: str = "data/pairs", annotations: str = "data/annotations"):
     """(pictures as list of (H, W, 3) uint8, diagnoses) of a split, in shard order."""
-    degraded = storage.read_shards(pairs, split, ["pair_id", "degraded"])
-    told = storage.read_shards(annotations, split)
+    degraded = parquet.read_split(pairs, split, ["pair_id", "degraded"])
+    told = parquet.read_split(annotations, split)
     if degraded["pair_id"].tolist() != told["pair_id"].tolist():
         raise ValueError(f"{annotations}: does not belong to {pairs}; run `dvc repro`")
     images = [storage.decode_image(data) for data in degraded["degraded"]]

@@ -16,6 +16,7 @@ import pandas as pd
 from components import storage, tracking
 from components.reasoner.model import ReasonerError
 from components.reasoner.reader import Reasoner
+from components.storage import parquet
 
 PAIRS, PRIORS, REASONER = Path("data/pairs"), Path("data/priors"), Path("models/reasoner")
 WORK = Path("work/diagnose")
@@ -51,14 +52,14 @@ def main() -> None:
         summary = {}
         for split in ("train", "val", "test"):
             clean, total = 0, 0
-            for path in storage.shard_paths(PAIRS, split):
+            for path in parquet.paths(PAIRS, split):
                 shard, _, number = path.stem.rpartition("-")
-                frame = storage.read_shard(path, ["pair_id", "split", "degraded"])
+                frame = parquet.read(path, ["pair_id", "split", "degraded"])
                 starts = list(range(0, len(frame), PHOTOS_PER_PASS))
                 rows: list[dict] = []
                 for start in storage.progress(starts, len(starts), f"diagnoses, {path.stem}"):
                     rows += read_rows(reasoner, frame.iloc[start : start + PHOTOS_PER_PASS])
-                storage.write_shard(part, shard, int(number), rows)
+                parquet.write(part, shard, int(number), rows)
                 clean += sum('"findings": {}' in row["diagnosis"] for row in rows)
                 total += len(rows)
             summary[f"called_clean_{split}"] = clean / total

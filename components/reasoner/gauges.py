@@ -91,7 +91,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Fit the scale of new gauges (gauges.json) to the training pairs")
     parser.add_argument("--pairs", default="data/pairs", help="folder of pair shards")
     args = parser.parse_args()
-    stored = storage.read_shards(args.pairs, "train", ["degraded"])["degraded"]
+    # not above: who diagnoses photos need not load pandas
+    from components.storage import parquet
+
+    stored = parquet.read_split(args.pairs, "train", ["degraded"])["degraded"]
     pictures = [torch.from_numpy(storage.decode_image(d).copy()).permute(2, 0, 1).float() / 255 for d in stored]
     known = json.loads(SCALE.read_text(encoding="utf-8"))
     # a reasoner that was trained with a scale reads no other

@@ -24,6 +24,7 @@ from components.reasoner.config import ReasonerParams, samples_per_process
 from components.reasoner.finished import METRICS, final, is_final
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
+from components.storage import parquet
 
 LOG_EVERY = 10
 
@@ -129,7 +130,7 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     shutil.rmtree(part, ignore_errors=True)
     models.save(part, model, tokenizer, sight)
     images, diagnoses = data.load_split("val")
-    cleans = [storage.decode_image(d) for d in storage.read_shards("data/pairs", "val", ["clean"])["clean"]]
+    cleans = [storage.decode_image(d) for d in parquet.read_split("data/pairs", "val", ["clean"])["clean"]]
     device = "cuda" if torch.cuda.is_available() else "cpu"
     calibration, scores = calibrate(Reasoner(part, device), images, diagnoses, cleans)
     storage.write_json(part / CALIBRATION_FILE, calibration)

@@ -23,6 +23,7 @@ from components.reasoner.checkpoints import COMPLETE
 from components.reasoner.config import ReasonerParams, count_processes, samples_per_process
 from components.reasoner.finished import METRICS, final, is_final
 from components.reasoner.worker import STAGE_PID
+from components.storage import parquet
 
 OUT = Path("models/reasoner")
 WORKER = "components.reasoner.worker"
@@ -53,10 +54,10 @@ def launch_environment(config: ReasonerParams) -> dict[str, str]:
 
 def learnt_from(config: ReasonerParams) -> tuple[dict, list[str]]:
     """The parameters and files that decide what the training gives; test photos are none of its business."""
-    parameters, files = config.what_it_learns(), storage.training_shards("data/pairs", "data/annotations")
+    parameters, files = config.what_it_learns(), parquet.training_paths("data/pairs", "data/annotations")
     if config.fresh_share:
         parameters["synthesize"] = params.read_file().get("synthesize")
-        files += [str(path) for path in storage.shard_paths("data/clean", "train")]
+        files += [str(path) for path in parquet.paths("data/clean", "train")]
     if Path(config.base).is_dir():
         files.append(config.base)
     return parameters, files

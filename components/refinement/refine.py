@@ -29,6 +29,7 @@ from components.refinement.quality import CleanPhotos
 from components.refinement.scorer import Scorer
 from components.restorer import network
 from components.restorer.data import Pairs, load_split
+from components.storage import parquet
 
 REASONER, RESTORER, OUT = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
 # clean training photos whose measurements say what a clean photo is
@@ -148,7 +149,7 @@ def accept(
 
 def inputs_of(config: RefineParams) -> list[str]:
     """All that a refinement depends on beside its parameters."""
-    shards = storage.training_shards("data/pairs", "data/annotations", "data/priors")
+    shards = parquet.training_paths("data/pairs", "data/annotations", "data/priors")
     return [*shards, str(REASONER), str(RESTORER), *([config.photos] if config.photos else [])]
 
 

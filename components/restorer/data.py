@@ -10,6 +10,7 @@ import torch
 from components import storage
 from components.diagnosis import Diagnosis
 from components.restorer.conditioning import condition_vector
+from components.storage import parquet
 
 
 @dataclass
@@ -27,9 +28,9 @@ class Pairs:
 
 def load_split(split: str) -> Pairs:
     """The pairs of a split with what the teacher and the reasoner say of them."""
-    pairs = storage.read_shards("data/pairs", split, ["pair_id", "case", "degraded", "clean"])
-    told = storage.read_shards("data/annotations", split)
-    priors = storage.read_shards("data/priors", split, ["pair_id", "diagnosis", "embedding"])
+    pairs = parquet.read_split("data/pairs", split, ["pair_id", "case", "degraded", "clean"])
+    told = parquet.read_split("data/annotations", split)
+    priors = parquet.read_split("data/priors", split, ["pair_id", "diagnosis", "embedding"])
     for name, frame in (("data/annotations", told), ("data/priors", priors)):
         if frame["pair_id"].tolist() != pairs["pair_id"].tolist():
             raise ValueError(f"{name}: does not belong to data/pairs; run `dvc repro`")

@@ -1,4 +1,4 @@
-"""Where data lies: Parquet shards, images inside them, and files written whole or not at all."""
+"""How data lies: files written whole or not at all, images as bytes, digests, and locks; tables in parquet.py."""
 
 from __future__ import annotations
 
@@ -17,14 +17,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
 from tqdm import tqdm
 
 T = TypeVar("T")
-ROW_GROUP = 64  # rows
 
 
 class DamagedError(OSError):
@@ -94,65 +90,6 @@ def decode_image(data: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def write_shard(directory: str | Path, split: str, index: int, rows: list[dict] | pd.DataFrame) -> Path:
-    """Rows as `<directory>/<split>-<index>.parquet`, whole or absent, byte-stable."""
-    frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows)
-    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
-    return write_shard_parts(directory, split, index, table.schema, [table])
-
-
-def write_shard_parts(
-    directory: str | Path, split: str, index: int, schema: pa.Schema, parts: Iterable[pa.Table]
-) -> Path:
-    """As `write_shard`, from tables that need not be in memory together."""
-    path = Path(directory) / f"{split}-{index:05d}.parquet"
-    with whole_file(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
-        for table in parts:
-            # images are compressed already; small row groups keep readers' memory flat
-            writer.write_table(table, row_group_size=ROW_GROUP)
-    return path
-
-
-def shard_paths(directory: str | Path, split: str) -> list[Path]:
-    """The shards of one split in order. Raises FileNotFoundError when there is none."""
-    paths = sorted(Path(directory).glob(f"{split}-*.parquet"))
-    if not paths:
-        raise FileNotFoundError(f"{directory}: no shard {split}-*.parquet; run `dvc repro` first")
-    return paths
-
-
-def read_shards(directory: str | Path, split: str, columns: list[str] | None = None) -> pd.DataFrame:
-    """All rows of one split ("train", "val", "test"), in shard order."""
-    frames = [read_shard(path, columns) for path in shard_paths(directory, split)]
-    return pd.concat(frames, ignore_index=True)
-
-
-def read_shard(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
-    """The rows of one shard. Raises DamagedError when it is torn or overwritten."""
-    with readable(path):
-        return pd.read_parquet(path, columns=columns)
-
-
-def count_rows(path: str | Path) -> int:
-    """How many rows a shard has. Raises DamagedError."""
-    with readable(path):
-        return pq.read_metadata(path).num_rows
-
-
-@contextlib.contextmanager
-def readable(path: str | Path) -> Iterator[None]:
-    """What Arrow says of a broken file becomes a DamagedError."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DamagedError(
-            f"{path}: damaged ({reason}); delete the file, `dvc repro` then fetches it from the cache or makes it again"
-        ) from None
-
-
 def move_sealed(part: Path, path: Path) -> None:
     """Give a finished file its name, its digest first, in a hidden file: a later run may take it as it is."""
     with whole_file(_seal_of(path)) as seal:
@@ -199,11 +136,6 @@ def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
             yield item
             if bar.disable and (number == total or number % max(1, total // 4) == 0):
                 print(f"{label}: {number} of {total}", file=sys.stderr, flush=True)
-
-
-def training_shards(*directories: str | Path) -> list[str]:
-    """The train and val shards of some folders: all that a training sees, test pairs are none of its business."""
-    return [str(path) for top in directories for split in ("train", "val") for path in shard_paths(top, split)]
 
 
 def digest_inputs(parameters: dict, paths: list[str]) -> str:

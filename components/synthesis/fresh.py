@@ -20,6 +20,7 @@ from components.degradations import presets, severity
 from components.degradations import recipe as recipes
 from components.degradations.light import from_bytes, to_bytes
 from components.diagnosis import TYPES
+from components.storage import parquet
 from components.synthesis import pairs
 from components.synthesis.depths import GENERATED
 
@@ -64,7 +65,7 @@ class FreshPairs:
                 f"'{GENERATED}'; use these, or set reasoner.fresh_share to 0"
             )
         self.seed = seed
-        frame = storage.read_shards(clean, "train", ["photo_id", "scene", "objects", "image"])
+        frame = parquet.read_split(clean, "train", ["photo_id", "scene", "objects", "image"])
         self.photos = [
             Photo(row.photo_id, row.scene, list(row.objects), _halves(storage.decode_image(row.image), self.config))
             for row in frame.itertuples(index=False)

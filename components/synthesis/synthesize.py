@@ -27,6 +27,7 @@ import torch
 
 from components import lifeline, params, storage, tracking
 from components.diagnosis import TYPES
+from components.storage import parquet
 from components.synthesis.depths import DepthSource
 from components.synthesis.pairs import SynthesizeParams, make_pair
 
@@ -58,8 +59,8 @@ def plan(config: SynthesizeParams, clean: Path = CLEAN) -> list[Shard]:
     """Every shard of pairs that the shards of clean photos ask for, in order."""
     shards = []
     for split in SPLITS:
-        for path in storage.shard_paths(clean, split):
-            total = storage.count_rows(path) * config.per_photo(split)
+        for path in parquet.paths(clean, split):
+            total = parquet.count_rows(path) * config.per_photo(split)
             for number, first in enumerate(range(0, total, PAIRS_PER_SHARD)):
                 shards.append(Shard(path, split, number, first, min(total, first + PAIRS_PER_SHARD)))
     return shards
@@ -68,7 +69,7 @@ def plan(config: SynthesizeParams, clean: Path = CLEAN) -> list[Shard]:
 @lru_cache(maxsize=1)
 def clean_photos(path: Path) -> pd.DataFrame:
     """The photos of one clean shard; a process reads shard after shard."""
-    return storage.read_shard(path, ["photo_id", "name", "scene", "objects", "image"])
+    return parquet.read(path, ["photo_id", "name", "scene", "objects", "image"])
 
 
 @lru_cache(maxsize=PHOTOS_IN_MEMORY)
@@ -94,7 +95,7 @@ def make_shard(shard: Shard, config: SynthesizeParams, folder: Path) -> pd.DataF
             pixels = decoded_photo(shard.clean, index)
             depth = depth_source(config.depth)
             rows.append(make_pair(photos.iloc[index], pixels, config, shard.split, number, depth))
-        made = storage.write_shard(folder / MAKING, f"{shard.clean.stem}", shard.number, rows)
+        made = parquet.write(folder / MAKING, f"{shard.clean.stem}", shard.number, rows)
         storage.move_sealed(made, path)
     return pd.read_parquet(path, columns=["split", "case", "severities"])
 
@@ -140,7 +141,7 @@ def main() -> None:
     config = params.load("synthesize", SynthesizeParams)
     DepthSource(config.depth)
     shards = plan(config)
-    clean = [str(path) for split in SPLITS for path in storage.shard_paths(CLEAN, split)]
+    clean = [str(path) for split in SPLITS for path in parquet.paths(CLEAN, split)]
     made_of = storage.digest_inputs(config.model_dump(), [*clean, *CODE])
     part = PAIRS.with_name(f"{PAIRS.name}-{made_of}.part")
     for stale in PAIRS.parent.glob(f"{PAIRS.name}*.part"):

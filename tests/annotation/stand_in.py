@@ -16,6 +16,7 @@ import pandas as pd
 
 from components import storage
 from components.diagnosis import TYPES
+from components.storage import parquet
 from tests.local_server import LocalServer, QuietHandler
 
 THINKING_S = 0.02
@@ -25,7 +26,7 @@ def truth_of(workspace: Path) -> dict[str, tuple[str, list[float]]]:
     """Hash of a degraded picture's pixels -> (pair_id, severities)."""
     known = {}
     for split in ("train", "val", "test"):
-        rows = storage.read_shards(workspace / "data/pairs", split, ["pair_id", "degraded", "severities"])
+        rows = parquet.read_split(workspace / "data/pairs", split, ["pair_id", "degraded", "severities"])
         for row in rows.itertuples(index=False):
             pixels = storage.decode_image(row.degraded).tobytes()
             known[hashlib.sha256(pixels).hexdigest()] = (row.pair_id, list(row.severities))
@@ -34,7 +35,7 @@ def truth_of(workspace: Path) -> dict[str, tuple[str, list[float]]]:
 
 def pair_ids(workspace: Path) -> list[str]:
     """All pairs in the order in which they are asked about."""
-    frames = [storage.read_shards(workspace / "data/pairs", s, ["pair_id"]) for s in ("train", "val", "test")]
+    frames = [parquet.read_split(workspace / "data/pairs", s, ["pair_id"]) for s in ("train", "val", "test")]
     return pd.concat(frames)["pair_id"].tolist()
 
 

@@ -16,18 +16,18 @@ import time
 import pandas as pd
 import pytest
 
-from components import storage
 from components.annotation import endpoint
 from components.annotation.config import AnnotateParams
 from components.diagnosis import Diagnosis
 from components.params import ParamsError
+from components.storage import parquet
 from tests.annotation.conftest import KEY, MODULE
 from tests.annotation.stand_in import StandIn, pair_ids
 from tests.tiny import environment, tiny_params
 
 
 def told(folder) -> pd.DataFrame:
-    return pd.concat([storage.read_shards(folder / "data/annotations", s) for s in ("train", "val", "test")])
+    return pd.concat([parquet.read_split(folder / "data/annotations", s) for s in ("train", "val", "test")])
 
 
 def tracked(folder) -> dict[str, float]:
@@ -98,8 +98,8 @@ def test_every_trouble_is_settled_and_nothing_is_lost(desk, truth):
 
     # aligned shard by shard, for the readers of both
     for split in ("train", "val", "test"):
-        pairs = storage.read_shards(desk.workspace / "data/pairs", split, ["pair_id"])["pair_id"].tolist()
-        assert storage.read_shards(desk.folder / "data/annotations", split)["pair_id"].tolist() == pairs
+        pairs = parquet.read_split(desk.workspace / "data/pairs", split, ["pair_id"])["pair_id"].tolist()
+        assert parquet.read_split(desk.folder / "data/annotations", split)["pair_id"].tolist() == pairs
     assert json.loads((desk.folder / "metrics/annotate.json").read_text())["set_aside"] == 2
     assert "median s" in done.stderr and f"{len(ids)}/{len(ids)}" in done.stderr
     # the endpoint said the key in errors and in an answer

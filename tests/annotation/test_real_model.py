@@ -24,9 +24,9 @@ from pathlib import Path
 
 import pytest
 
-from components import storage
 from components.annotation.answer import problem_of
 from components.diagnosis import TYPES, Diagnosis
+from components.storage import parquet
 from tests.annotation.conftest import Desk
 from tests.tiny import environment
 
@@ -91,14 +91,14 @@ def test_what_a_real_model_writes_is_kept_judged_and_not_believed(served, worksp
     (desk.folder / "data/pairs").unlink()
     severities: dict[str, list[float]] = {}
     for split in ("train", "val", "test"):
-        rows = storage.read_shards(workspace / "data/pairs", split).head(PAIRS_PER_SPLIT)
-        storage.write_shard(desk.folder / "data/pairs", f"{split}-00000", 0, rows)
+        rows = parquet.read_split(workspace / "data/pairs", split).head(PAIRS_PER_SPLIT)
+        parquet.write(desk.folder / "data/pairs", f"{split}-00000", 0, rows)
         severities |= dict(zip(rows["pair_id"], rows["severities"], strict=True))
     desk.ask(url, model=model, concurrency=2, timeout_s=300.0, ask_again=2, max_tokens=150)
     done = desk.run(PATIENCE_S)
     print(done.stdout, done.stderr[-4000:])
     assert done.returncode == 0, done.stderr[-3000:]
-    rows = [storage.read_shards(desk.folder / "data/annotations", split) for split in ("train", "val", "test")]
+    rows = [parquet.read_split(desk.folder / "data/annotations", split) for split in ("train", "val", "test")]
     told = {row.pair_id: row for frame in rows for row in frame.itertuples(index=False)}
     assert list(told) == list(severities)
     replies = [json.loads(line) for line in desk.journaled()]

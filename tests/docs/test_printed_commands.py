@@ -153,6 +153,6 @@ def prepare_photos(folder: Path) -> None:
 
 
 def first_pair(folder: Path) -> str:
-    from components import storage
+    from components.storage import parquet
 
-    return str(storage.read_shards(folder / "data/pairs", "test", ["pair_id"])["pair_id"].iloc[0])
+    return str(parquet.read_split(folder / "data/pairs", "test", ["pair_id"])["pair_id"].iloc[0])

@@ -11,6 +11,7 @@ from PIL import Image
 
 from components import storage
 from components.diagnosis import TYPES
+from components.storage import parquet
 
 SIDE = 96
 CASES = ("clean", "noise", "jpeg", "mixture2")
@@ -65,5 +66,5 @@ def write_pairs(folder: Path, photos: list[np.ndarray], train: int, others: int)
     for split, (own, per_photo) in parts.items():
         rows = make_rows(own, per_photo)
         # two shards each: nothing may depend on there being one
-        storage.write_shard(folder, f"{split}-00000", 0, rows[: len(rows) // 2])
-        storage.write_shard(folder, f"{split}-00000", 1, rows[len(rows) // 2 :])
+        parquet.write(folder, f"{split}-00000", 0, rows[: len(rows) // 2])
+        parquet.write(folder, f"{split}-00000", 1, rows[len(rows) // 2 :])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from components import storage
 from components.diagnosis import TYPES
 from components.evaluation import answers, boosting, handmade
+from components.storage import parquet
 from tests.evaluation.plain_pairs import compressed, noisy, write_pairs
 
 BETTER, CERTAIN = 0.05, 0.8
@@ -73,7 +73,7 @@ def test_features_follow_what_is_done_to_a_photo(photos):
 def test_a_baseline_finds_what_is_obvious(pairs, name):
     sets = {name: handmade.SETS[name]}
     train, val, test = (boosting.read_tables(pairs, split, sets, quiet)[name] for split in ("train", "val", "test"))
-    frame = storage.read_shards(pairs, "test", answers.TRUTH)
+    frame = parquet.read_split(pairs, "test", answers.TRUTH)
     opponent = boosting.Baseline(train, val)
     said = opponent.ask(test.degraded)
     figures, per_type = answers.figures(said, opponent.ask(test.clean), frame)
@@ -98,7 +98,7 @@ def test_a_baseline_that_learns_nothing_is_no_better_than_the_prior(pairs):
         for split in ("train", "val", "test")
     )
     opponent = boosting.Baseline(train, val)
-    frame = storage.read_shards(pairs, "test", answers.TRUTH)
+    frame = parquet.read_split(pairs, "test", answers.TRUTH)
     _, per_type = answers.figures(opponent.ask(test.degraded), opponent.ask(test.clean), frame)
     assert per_type["noise"]["f1"] < per_type["noise"]["prior_f1"] + BETTER
     assert per_type["noise"]["auc"] < CERTAIN
@@ -122,7 +122,7 @@ def test_the_threshold_is_that_of_the_best_f1_behind_the_gate():
 
 
 def test_intervals_are_over_photos(pairs):
-    frame = storage.read_shards(pairs, "test", answers.TRUTH)
+    frame = parquet.read_split(pairs, "test", answers.TRUTH)
     truth = answers.severities(frame)
     right = answers.Answers((truth >= 1).astype(float), truth.clip(1), truth >= 1)
     nothing = answers.Answers(np.zeros_like(truth), truth, np.zeros(truth.shape, bool))

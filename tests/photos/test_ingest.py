@@ -19,6 +19,7 @@ from components.photos import decode
 from components.photos import ingest as stage
 from components.photos.config import IngestParams
 from components.photos.split import assign_splits
+from components.storage import parquet
 
 SECTION = {
     "sources": ["photos"],
@@ -69,7 +70,7 @@ def fill(folder: Path, count: int = 10, order: list[int] | None = None) -> None:
 
 
 def all_rows() -> pd.DataFrame:
-    return pd.concat([storage.read_shards("data/clean", split) for split in ("train", "val", "test")])
+    return pd.concat([parquet.read_split("data/clean", split) for split in ("train", "val", "test")])
 
 
 def shard_bytes() -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import pytest
 import rnr
 from components import storage
 from components.promotion.gate import Verdict
+from components.storage import parquet
 from flows import dvc_graph, preflight, retrain
 from flows.stage import StageResult
 from rnr import demo, doctor
@@ -44,7 +45,7 @@ def pipeline(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             {"pair_id": f"test-{index:06d}", "case": case} | {k: storage.encode_png(v) for k, v in pictures.items()}
         )
     # the order of the rows must not decide which are shown
-    storage.write_shard("data/pairs", "test", 0, pd.DataFrame(rows[::-1]))
+    parquet.write("data/pairs", "test", 0, pd.DataFrame(rows[::-1]))
     types = {"haze": {"f1": 0.9, "severity_mae": 7.5}, "low_light": {"f1": 0.8, "severity_mae": 5.0}}
     metrics = {
         "restoration": {case: scores(2.5) for case in (*CASES, "all")},

@@ -16,6 +16,7 @@ from components.evaluation.measure import measure_reasoner
 from components.reasoner import model as models
 from components.reasoner.config import ReasonerParams
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
+from components.storage import parquet
 from tests.evaluation.plain_pairs import write_pairs
 from tests.rnr.conftest import run
 from tests.tiny import tiny_params
@@ -42,7 +43,7 @@ def test_figures_of_reasoner_and_baselines(given: Path, capsys, monkeypatch) -> 
     assert run("evaluate-reasoner", "--model", given / "models", "--pairs", pairs, "--json") == 0
     (line,) = capsys.readouterr().out.splitlines()
     report = json.loads(line)
-    frame = storage.read_shards(pairs, "test")
+    frame = parquet.read_split(pairs, "test")
     reasoner = Reasoner(given / "models/reasoner")
     known = measure_reasoner(reasoner, frame)["reasoner"]
     own = report["figures"]["reasoner"]

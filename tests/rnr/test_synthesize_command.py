@@ -11,6 +11,7 @@ from PIL import Image
 
 from components import storage
 from components.degradations.recipe import apply_recipe
+from components.storage import parquet
 from tests.rnr.conftest import run
 
 
@@ -76,7 +77,7 @@ def test_wrong_use_is_told_in_one_line(here: Path, capsys, arguments, line) -> N
 
 def test_replay_makes_a_stored_pair_again(workspace: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(workspace)
-    rows = storage.read_shards("data/pairs", "val")
+    rows = parquet.read_split("data/pairs", "val")
     row = rows[rows["case"] == rows["case"].iloc[3]].iloc[0]
     assert run("synthesize", "--replay", row.pair_id, "-o", str(tmp_path / "out")) == 0
     assert "identical, bit for bit" in capsys.readouterr().out
@@ -87,9 +88,9 @@ def test_replay_makes_a_stored_pair_again(workspace: Path, tmp_path: Path, monke
 
 
 def test_replay_says_so_when_the_bytes_differ(workspace: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    rows = storage.read_shards(workspace / "data/pairs", "val")
+    rows = parquet.read_split(workspace / "data/pairs", "val")
     rows["degraded"] = rows["clean"]
-    storage.write_shard(tmp_path / "data/pairs", "val", 0, rows)
+    parquet.write(tmp_path / "data/pairs", "val", 0, rows)
     monkeypatch.chdir(tmp_path)
     chosen = rows[rows["case"] != "clean"].iloc[0].pair_id
     assert run("synthesize", "--replay", chosen, "--json") == 1

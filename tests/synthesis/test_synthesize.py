@@ -22,6 +22,7 @@ from components import storage
 from components.degradations.recipe import apply_recipe
 from components.diagnosis import TYPES, Diagnosis
 from components.params import ParamsError
+from components.storage import parquet
 from components.synthesis import pairs
 from components.synthesis.depths import DepthSource
 from tests.tiny import environment, stage, write_params
@@ -34,7 +35,7 @@ def shards(folder):
 
 
 def test_every_row_replays(workspace):
-    rows = storage.read_shards(workspace / "data/pairs", "test")
+    rows = parquet.read_split(workspace / "data/pairs", "test")
     assert len(rows) == 33
     for row in rows.to_dict("records"):
         clean, degraded = storage.decode_image(row["clean"]), storage.decode_image(row["degraded"])
@@ -46,8 +47,8 @@ def test_every_row_replays(workspace):
 
 
 def test_the_clean_side_comes_from_the_photo(workspace):
-    photos = storage.read_shards(workspace / "data/clean", "train").set_index("photo_id")
-    rows = storage.read_shards(workspace / "data/pairs", "train")
+    photos = parquet.read_split(workspace / "data/clean", "train").set_index("photo_id")
+    rows = parquet.read_split(workspace / "data/pairs", "train")
     looks = [json.loads(row.look) for row in rows.itertuples()]
     assert any(looks) and not all(looks)
     for row, look in zip(rows.itertuples(), looks, strict=True):
@@ -55,7 +56,7 @@ def test_the_clean_side_comes_from_the_photo(workspace):
         again = pairs.region_of(photo, list(row.region), look, 128)
         assert np.array_equal(again, storage.decode_image(row.clean))
     for split in ("val", "test"):
-        assert set(storage.read_shards(workspace / "data/pairs", split)["look"]) == {"{}"}
+        assert set(parquet.read_split(workspace / "data/pairs", split)["look"]) == {"{}"}
 
 
 def test_every_photo_meets_every_case():
@@ -66,7 +67,7 @@ def test_every_photo_meets_every_case():
 
 
 def test_splits_share_no_photo(workspace):
-    seen = [set(storage.read_shards(workspace / "data/pairs", s)["photo_id"]) for s in ("train", "val", "test")]
+    seen = [set(parquet.read_split(workspace / "data/pairs", s)["photo_id"]) for s in ("train", "val", "test")]
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
@@ -76,7 +77,7 @@ def test_more_pairs_leave_the_earlier_ones_as_they_were(workspace, tmp_path):
     stage(tmp_path, STAGE)
     first, again = shards(workspace), shards(tmp_path)
     assert all(first[name] == again[name] for name in first if not name.startswith("train"))
-    old, new = (storage.read_shards(top / "data/pairs", "train") for top in (workspace, tmp_path))
+    old, new = (parquet.read_split(top / "data/pairs", "train") for top in (workspace, tmp_path))
     assert old["degraded"].tolist() == new["degraded"].tolist()[: len(old)] and len(new) == 2 * len(old)
 
 
@@ -84,7 +85,7 @@ def test_a_new_shard_of_photos_adds_shards_of_pairs(workspace, tmp_path):
     shutil.copytree(workspace / "data/clean", tmp_path / "data/clean")
     added = pd.read_parquet(tmp_path / "data/clean/train-00000.parquet").iloc[:3].copy()
     added["photo_id"] = ["a" * 12, "b" * 12, "c" * 12]
-    storage.write_shard(tmp_path / "data/clean", "train", 1, added)
+    parquet.write(tmp_path / "data/clean", "train", 1, added)
     write_params(tmp_path)
     stage(tmp_path, STAGE)
     first, again = shards(workspace), shards(tmp_path)
@@ -118,15 +119,15 @@ def test_killed_it_goes_on_with_whole_shards(workspace, tmp_path):
 
 
 def test_the_shards_open_with_the_usual_tools(workspace, tmp_path):
-    files = {s: [str(p) for p in storage.shard_paths(workspace / "data/pairs", s)] for s in ("train", "test")}
+    files = {s: [str(p) for p in parquet.paths(workspace / "data/pairs", s)] for s in ("train", "test")}
     data = load_dataset("parquet", data_files=files, cache_dir=str(tmp_path))
     assert data["test"].num_rows == 33 and len(data["train"][0]["severities"]) == len(TYPES)
     assert Image.open(io.BytesIO(data["train"][0]["degraded"])).size == (128, 128)
 
 
 def test_annotations_tell_what_the_recipe_did(workspace):
-    rows = storage.read_shards(workspace / "data/pairs", "train")
-    told = storage.read_shards(workspace / "data/annotations", "train")
+    rows = parquet.read_split(workspace / "data/pairs", "train")
+    told = parquet.read_split(workspace / "data/annotations", "train")
     assert rows["pair_id"].tolist() == told["pair_id"].tolist()
     for severities, text in zip(rows["severities"], told["diagnosis"], strict=True):
         diagnosis = Diagnosis.model_validate_json(text)
