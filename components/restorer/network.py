@@ -193,10 +193,19 @@ class Restorer(nn.Module):
         effect = self.effect(image, sharpened, code, whole) * (1 + change[:, -1])[:, None, None, None]
         return image + self.gate(condition)[:, None, None, None] * effect
 
-    def sharpen(self, image: torch.Tensor, condition: torch.Tensor, prints: torch.Tensor) -> torch.Tensor:
-        """(B, SHARPENED, H, W): what filters under the guessed kernel would add; nothing is learnt through it."""
+    def sharpen(
+        self,
+        image: torch.Tensor,
+        condition: torch.Tensor,
+        prints: torch.Tensor,
+        inside: tuple[slice, slice] | None = None,
+    ) -> torch.Tensor:
+        """(B, SHARPENED, H, W): what filters under the guessed kernel would add; nothing is learnt through it.
+
+        `inside`: the rows and columns that are wanted, where not all of them.
+        """
         with torch.autocast(image.device.type, enabled=False), torch.no_grad():
-            return deblur.sharpened(image, self.guesser(condition, prints))
+            return deblur.sharpened(image, self.guesser(condition, prints), inside)
 
     def gate(self, condition: torch.Tensor) -> torch.Tensor:
         """(B,) 0 for a clean photo, 1 from FULL_GATE on and where no diagnosis is given."""

@@ -19,9 +19,9 @@ from components.reasoner import spectrum
 from components.restorer import deblur
 from components.restorer.network import STRIDE, SURVEY_PX, Restorer, Whole
 
-TILE, OVERLAP = 640, 96
-# an inverse filter rings far from where its picture ends: it gets so many px more than the tile on every side
-AROUND = 96
+TILE, OVERLAP = 640, 64
+# an inverse filter that is applied three times reaches far: it gets so many px more than the tile on every side
+AROUND = 64
 # two tiles fade into each other over this many px, in the middle of their overlap: what lies nearer to a tile's inner
 # edge has seen too little of its surroundings to count
 SLOPE = 16
@@ -126,8 +126,8 @@ def _sharpened(
     height, width = (side + -side % STRIDE for side in photo.shape[:2])
     up, before = max(0, top - AROUND), max(0, left - AROUND)
     wide = _cut(photo, (up, min(height, bottom + AROUND), before, min(width, right + AROUND)))
-    made = restorer.sharpen(wide[None].to(condition.device), condition[None], printed)
-    return made[..., top - up : bottom - up, left - before : right - before]
+    inside = slice(top - up, bottom - up), slice(left - before, right - before)
+    return restorer.sharpen(wide[None].to(condition.device), condition[None], printed, inside)
 
 
 def _cut(photo: np.ndarray, place: tuple[int, int, int, int]) -> torch.Tensor:

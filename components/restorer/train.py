@@ -23,6 +23,7 @@ from components.restorer.data import Pairs, as_batch, load_split
 from components.restorer.deblur import guess_loss
 from components.restorer.optimisers import Optimisers
 from components.restorer.samples import BATCHES, Batch, Chunks
+from components.storage import parquet
 
 OUT = Path("models/restorer")
 REASONER = Path("models/reasoner")
@@ -168,7 +169,7 @@ def train(
 
 def main() -> None:
     config = params.load("restorer", RestorerParams)
-    inputs = storage.training_shards("data/clean", "data/pairs", "data/annotations", "data/priors")
+    inputs = parquet.training_paths("data/clean", "data/pairs", "data/annotations", "data/priors")
     if config.base != "scratch":
         inputs.append(config.base)
     folder = Path("work/restorer") / storage.digest_inputs(config.model_dump(), inputs)

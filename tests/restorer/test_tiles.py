@@ -14,8 +14,7 @@ from components.diagnosis import Diagnosis
 from components.restorer import deblur, network, tiles
 from components.restorer.conditioning import CONDITION, condition_vector
 
-EXTENT, ANGLE = 20.0, 60.0
-MOTION = {"kind": "motion", "extent_px": EXTENT, "angle_deg": ANGLE}
+ANGLE = 60.0
 HAZE = condition_vector(Diagnosis.model_validate({"findings": {"haze": {"severity": 60}}}))
 
 
@@ -118,27 +117,35 @@ def test_what_is_seen_of_the_whole_photo_is_what_the_network_learnt_from(size):
     assert torch.allclose(tiles.prints(before), prints, atol=1e-5)
 
 
-class SureOfMotion(nn.Module):
-    """A guesser that is sure of a long, slanted motion."""
+class Sure(nn.Module):
+    """A guesser that is sure of one kernel."""
+
+    def __init__(self, kind: str, extent: float) -> None:
+        super().__init__()
+        self.kind, self.extent = kind, extent
 
     def forward(self, condition: torch.Tensor, prints: torch.Tensor) -> torch.Tensor:
-        odds = [9.0 * (kind == "motion") for kind in deblur.KINDS]
+        odds = [9.0 * (kind == self.kind) for kind in deblur.KINDS]
         twice = 2 * math.radians(ANGLE)
-        wide = [math.log(EXTENT)] * (deblur.WIDE.stop - deblur.WIDE.start)
-        return torch.tensor([[*odds, *wide, math.cos(twice), math.sin(twice), 0.03, 0.03]])
+        wide = [math.log(self.extent)] * (deblur.WIDE.stop - deblur.WIDE.start)
+        return torch.tensor([[*odds, *wide, math.cos(twice), math.sin(twice), *deblur.LEAST_DOUBT]])
 
 
-def test_a_tile_is_sharpened_with_its_surroundings(restorer):
-    """A filter rings far from where its picture ends; past what is blended away a tile is filtered as the whole is."""
-    step = {"type": "blur", "level": 0.5, "seed": 1, "params": MOTION, "factors": MOTION}
-    seen = apply_recipe(photo(320, 904), [step])
-    restorer.guesser = SureOfMotion()
+@pytest.mark.parametrize(("kind", "extent"), [("motion", 20.0), ("motion", 9.0), ("defocus", 9.0), ("defocus", 7.0)])
+def test_a_tile_is_sharpened_as_the_whole_is(restorer, kind, extent):
+    """A filter that divides by next to nothing rings far; past what is blended away tiles and whole must agree."""
+    params = {"kind": kind, "extent_px": extent, "angle_deg": ANGLE}
+    seen = apply_recipe(
+        photo(320, 904), [{"type": "blur", "level": 0.5, "seed": 1, "params": params, "factors": params}]
+    )
+    restorer.guesser = Sure(kind, extent)
     prints, condition = torch.zeros(1, deblur.PRINTS), torch.zeros(CONDITION)
     place = (0, 320, 0, tiles.TILE)
     whole = restorer.sharpen(tiles._cut(seen, (0, 320, 0, 904))[None], condition[None], prints)
     alone = restorer.sharpen(tiles._cut(seen, place)[None], condition[None], prints)
     inside = tiles._sharpened(restorer, seen, place, condition, prints)
-    strip = (..., slice(tiles.TILE - 64, tiles.TILE - (tiles.OVERLAP - tiles.SLOPE) // 2))
-    far, near = (float((made[strip] - whole[strip]).abs().mean()) for made in (alone, inside))
-    assert near < 0.5 / 255, near
-    assert far > 4 * near, (far, near)
+    strip = (..., slice(tiles.TILE - 128, tiles.TILE - (tiles.OVERLAP - tiles.SLOPE) // 2))
+    far, near = (255 * (made[strip] - whole[strip]).abs() for made in (alone, inside))
+    assert near.mean() < 0.1, near.mean()
+    assert near.max() < 4, near.max()
+    assert far.mean() > 4 * near.mean(), (far.mean(), near.mean())
