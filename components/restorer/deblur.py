@@ -29,8 +29,8 @@ PRINTS = FITTED.stop
 NOISE = (0.003, 0.03)
 AGAIN = 2
 SHARPENED = 3 * (len(NOISE) + 1)
-# how far a filter reaches, px; and so far a picture is reflected past its borders
-REACH = 48
+# how far a filter reaches, and how far a picture is reflected past its borders for it, px
+FADE = REACH = 48
 KINDS = ("none", *BLUR_KINDS)
 # of a guess: log-odds of KINDS, logarithms of the extent in px if it is of each kind, cosine and sine of twice the
 # angle of a motion, and the doubt: mean errors of the extent (relative) and of the angle (radians)
@@ -124,7 +124,7 @@ def sharpened(image: torch.Tensor, guess: torch.Tensor, inside: tuple[slice, sli
     For a kernel of spectrum K that is known by its probabilities alone, the linear filter of least mean square error
     is W = conj(E[K]) / (E[|K|^2] + noise / signal) (Wiener; the mean over kernels is taken before the quotient), which
     leaves alone what the possible kernels disagree about. Where it divides by next to nothing it rings without end:
-    what it answers to a point is faded out over REACH px (a Hann window), which gains the bold one up to 3 dB and
+    what it answers to a point is faded out over FADE px (a Hann window), which gains the bold one up to 3 dB and
     lets tiles agree with the whole. Two of them are applied, in linear light, borders reflected.
     A reflected border is not what a slanted motion saw: the third goes on from the careful one, x + W (y - K x)
     (Van Cittert 1931, Landweber 1951), which puts that right and keeps to what can be light.
@@ -166,10 +166,10 @@ def _picture(spectra: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _faded_out(spectra: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Real spectra (B, h, w) of filters that reach no further than REACH px, and keep the mean of a picture."""
+    """Real spectra (B, h, w) of filters that reach no further than FADE px, and keep the mean of a picture."""
     device = spectra.device
     down, right = (torch.fft.fftfreq(side, 1 / side, device=device) for side in size)
-    window = 0.5 + 0.5 * torch.cos(math.pi * (down[:, None].hypot(right) / REACH).clamp(max=1))
+    window = 0.5 + 0.5 * torch.cos(math.pi * (down[:, None].hypot(right) / FADE).clamp(max=1))
     # symmetric in space, so real here
     short = torch.fft.rfft2(torch.fft.irfft2(spectra, s=size) * window).real
     return short / short[:, :1, :1]
