@@ -74,3 +74,36 @@ def test_a_base_is_where_it_begins(readied, undisturbed, tmp_path):
     done = stage(readied, MODULE, check=False)
     assert done.returncode == 1
     assert "nowhere: not a restorer" in done.stderr.splitlines()[-1]
+
+
+def test_a_narrow_one_is_a_base_too(readied, undisturbed, tmp_path):
+    write_params(readied, restorer=TRAINING)
+    base, narrow = tmp_path / "base", tmp_path / "narrow"
+    shutil.copytree(readied / "models/restorer", base)
+    argv = [sys.executable, "-m", "components.restorer.narrow", "--base", str(base), "--out", str(narrow)]
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*argv, *more], cwd=readied, env=environment(), capture_output=True, text=True, check=False
+        )
+
+    done = run("--widths", "8", "12", "12", "--batches", "3")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((narrow / "config.json").read_text(encoding="utf-8"))["widths"] == [8, 12, 12]
+    write_params(readied, restorer={**TRAINING, "base": str(narrow), "widths": [8, 12, 12], "steps": 1})
+    stage(readied, MODULE)
+
+    done = run("--widths", "8", "12", "24")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("narrow: --widths [8, 12, 24]: ")
+
+
+def test_what_a_diagnosis_is_worth_is_told(readied, undisturbed):
+    argv = [sys.executable, "-m", "benchmarks.told", "--restorer", "models/restorer"]
+    done = subprocess.run(argv, cwd=readied, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()}
+    assert {"reasoner", "truth", "nothing"} <= set(rows)
+    assert "clean" in done.stdout.splitlines()[0]
+    # under the truth a clean picture is left as it is
+    assert float(rows["truth"][done.stdout.splitlines()[0].split().index("clean")]) == 0
