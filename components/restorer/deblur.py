@@ -132,11 +132,12 @@ def sharpened(image: torch.Tensor, guess: torch.Tensor, inside: tuple[slice, sli
     `inside`: rows and columns that are wanted, where the rest is only there to be filtered with.
     """
     wanted = (..., *(inside or (slice(None), slice(None))))
-    added = torch.zeros_like(image[wanted]).repeat(1, SHARPENED // 3, 1, 1)
     kinds = guess[:, ODDS].softmax(1)
     blurred = ((1 - kinds[:, 0]) > LEAST_BLUR).nonzero()[:, 0]
+    nothing = image.new_zeros(()).expand(len(image), SHARPENED, *image[wanted].shape[-2:])
     if not len(blurred):
-        return added
+        return nothing
+    added = nothing.clone(memory_format=torch.contiguous_format)
     size = image.shape[-2] + 2 * REACH, image.shape[-1] + 2 * REACH
     mean, power = _spectra(kinds[blurred], guess[blurred], *size)
     filters = [_faded_out(mean / (power + noise), size) for noise in NOISE]

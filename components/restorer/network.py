@@ -216,7 +216,10 @@ class Restorer(nn.Module):
     def effect(self, image: torch.Tensor, sharpened: torch.Tensor, code: torch.Tensor, whole: Whole) -> torch.Tensor:
         """(B, 3, H, W): what is to be added to the picture."""
         seen, code = self.survey(whole.photo, code)
-        x1 = self.enter(F.pixel_unshuffle(image * 2 - 1, 2)) + self.enter_sharpened(F.pixel_unshuffle(sharpened, 2))
+        x1 = self.enter(F.pixel_unshuffle(image * 2 - 1, 2))
+        # of nothing it makes nothing
+        if self.training or sharpened.any():
+            x1 = x1 + self.enter_sharpened(F.pixel_unshuffle(sharpened, 2))
         x1 = self.encode1(x1, code)
         x2 = self.encode2(self.down1(x1), code)
         x3 = self.down2(x2)
