@@ -37,6 +37,8 @@ def at_rest(page: Page) -> None:
         page.wait_for_function(
             "() => [...document.querySelectorAll('#strip button')].every(b => b.className === 'done')"
         )
+    # Gradio's own sign that an answer is on its way
+    page.wait_for_function("() => !document.querySelector('.eta-bar')")
     page.wait_for_function("() => [...document.images].every(image => image.complete)")
     page.evaluate("() => Promise.all(document.getAnimations().map(one => one.finished.catch(() => 0)))")
 

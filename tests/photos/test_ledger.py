@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components import storage
 from components.photos import ingest as stage
 from components.photos import ledger
 from components.photos.ledger import LedgerError, Place
 from components.photos.split import assign_splits
+from components.storage import parquet
 from tests.photos.test_ingest import all_rows, config, fill, picture, place, shard_bytes
 
 __all__ = ["place"]  # a fixture
@@ -164,7 +164,7 @@ def test_large_shards_are_written_in_row_groups(place: Path, monkeypatch: pytest
     fill(place / "photos", 10)
     stage.ingest(config(photos_per_shard=100))
     whole = all_rows()
-    monkeypatch.setattr(storage, "ROW_GROUP", 2)
+    monkeypatch.setattr(parquet, "ROW_GROUP", 2)
     stage.ingest(config(photos_per_shard=100))
     assert len(list(Path("data/clean").glob("train-*.parquet"))) == 1
     pd.testing.assert_frame_equal(all_rows(), whole)
