@@ -28,6 +28,8 @@ PRINTS = FITTED.stop
 # noise to signal of the two filters: one bold, one careful; and how often what the careful one left is filtered again
 NOISE = (0.003, 0.03)
 AGAIN = 2
+# shares of linear red, green and blue in the brightness (ITU-R BT.709)
+BRIGHTNESS = (0.2126, 0.7152, 0.0722)
 SHARPENED = 3 * (len(NOISE) + 1)
 # how far a filter reaches, and how far a picture is reflected past its borders for it, px
 FADE = REACH = 48
@@ -47,6 +49,8 @@ SPREAD = ((-2.0, 0.25), (0.0, 0.5), (2.0, 0.25))
 STROKES, STROKE = 6, 0.6
 # where a blur is less likely than this the photo is taken as sharp
 LEAST_BLUR = 0.05
+# and a kind that is less likely than this is not thought of: kernels are a third of the cost
+LEAST_KIND = 0.02
 _COS2 = pointspread.COLUMNS.index("width_cos2")
 # the fitted kinds come first: extents are concatenated in this order
 assert BLUR_KINDS[: len(pointspread.KINDS)] == pointspread.KINDS
@@ -139,21 +143,36 @@ def sharpened(image: torch.Tensor, guess: torch.Tensor, inside: tuple[slice, sli
         return nothing
     added = nothing.clone(memory_format=torch.contiguous_format)
     size = image.shape[-2] + 2 * REACH, image.shape[-1] + 2 * REACH
-    mean, power = _spectra(kinds[blurred], guess[blurred], *size)
-    filters = [_faded_out(mean / (power + noise), size) for noise in NOISE]
-    # one colour after the other: of a large tile each is megabytes, and what is at work should fit a processor's cache
-    for colour in range(3):
-        own = image[blurred, colour].clamp(0, 1)
-        light = to_linear(own)
-        seen = _spectrum(light)
-        found = [_picture(seen * each, size).clamp(0, 1) for each in filters]
-        again = found[-1]
-        for _ in range(AGAIN):
-            left = light - _picture(_spectrum(again) * mean, size)
-            again = (again + _picture(_spectrum(left) * filters[-1], size)).clamp(0, 1)
-        for place, each in enumerate((*found, again)):
-            added[blurred, 3 * place + colour] = to_srgb(each[wanted]) - own[wanted]
+    kinds = kinds[blurred]
+    kinds = torch.where(kinds < LEAST_KIND, 0.0, kinds)
+    mean, power = _spectra(kinds / kinds.sum(1, keepdim=True), guess[blurred], *size)
+    bold, careful = (_faded_out(mean / (power + noise), size) for noise in NOISE)
+    # what sharpens is in the brightness, and four of five transforms are saved: of the colours only red and blue are
+    # filtered, once; the brightness tells green, and what the other two restorations add to the careful one
+    brightness = sum(share * to_linear(_colour(image, blurred, n)) for n, share in enumerate(BRIGHTNESS))
+    seen = _spectrum(brightness)
+    base = _picture(seen * careful, size)
+    again = base.clamp(0, 1)
+    for _ in range(AGAIN):
+        left = brightness - _picture(_spectrum(again) * mean, size)
+        again = (again + _picture(_spectrum(left) * careful, size)).clamp(0, 1)
+    lifts = [(found - base)[wanted] for found in (_picture(seen * bold, size), base, again)]
+    rest = base[wanted].clone()
+    for number in (0, 2, 1):
+        own = _colour(image, blurred, number)
+        if number == 1:
+            light = rest / BRIGHTNESS[1]
+        else:
+            light = _picture(_spectrum(to_linear(own)) * careful, size)[wanted]
+            rest -= BRIGHTNESS[number] * light
+        for place, lift in enumerate(lifts):
+            added[blurred, 3 * place + number] = to_srgb((light + lift).clamp(0, 1)) - own[wanted]
     return added
+
+
+def _colour(image: torch.Tensor, chosen: torch.Tensor, number: int) -> torch.Tensor:
+    """(b, H, W): one colour of some pictures, in [0, 1]."""
+    return image[chosen, number].clamp(0, 1)
 
 
 def _spectrum(light: torch.Tensor) -> torch.Tensor:
@@ -193,6 +212,8 @@ def _spectra(kinds: torch.Tensor, guess: torch.Tensor, height: int, width: int) 
 
     for number, kind in enumerate(BLUR_KINDS):
         share, centre = kinds[:, 1 + number], guess[:, WIDE][:, number]
+        if not share.any():
+            continue
         if kind == "shake":
             for i in range(STROKES):
                 turn = torch.full_like(angle, 180.0 * i / STROKES)

@@ -64,7 +64,10 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, code: torch.Tensor) -> torch.Tensor:
         scale, shift = self.modulation(code)[:, :, None, None].chunk(2, 1)
-        return x + self.second(F.relu(self.first(x) * (1 + scale) + shift))
+        if torch.is_grad_enabled():
+            return x + self.second(F.relu(self.first(x) * (1 + scale) + shift))
+        # the same numbers without memory of their own for each step
+        return self.second(self.first(x).mul_(1 + scale).add_(shift).relu_()).add_(x)
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Whole:
         """Pictures (B, 3, H, W) that are photos of their own."""
         window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
         return Whole(shrunk(images), window, torch.stack([deblur.prints(image) for image in images]).to(images.device))
+
+    def repeated(self, times: int) -> Whole:
+        """One photo as often as it is tried."""
+        return Whole(*(field.expand(times, *field.shape[1:]) for field in (self.photo, self.window, self.prints)))
 
 
 def shrunk(images: torch.Tensor) -> torch.Tensor:
