@@ -149,7 +149,9 @@ def sharpened(image: torch.Tensor, guess: torch.Tensor, inside: tuple[slice, sli
     bold, careful = (_faded_out(mean / (power + noise), size) for noise in NOISE)
     # what sharpens is in the brightness, and four of five transforms are saved: of the colours only red and blue are
     # filtered, once; the brightness tells green, and what the other two restorations add to the careful one
-    brightness = sum(share * to_linear(_colour(image, blurred, n)) for n, share in enumerate(BRIGHTNESS))
+    brightness = torch.zeros_like(image[blurred, 0])
+    for number, share in enumerate(BRIGHTNESS):
+        brightness += share * to_linear(_colour(image, blurred, number))
     seen = _spectrum(brightness)
     base = _picture(seen * careful, size)
     again = base.clamp(0, 1)
