@@ -48,16 +48,17 @@ def run_seed(config: RefineParams, out: Path, split: str, per_case: int, strange
     gathered, quality = None, None
     for arm in wanted:
         began = time.process_time()
-        restorer = network.load("models/restorer")
+        restorer = supervised
         if arm != "before":
             if gathered is None:
                 pairs = load_split("train")
                 gathered = gather(config, pairs, reasoner, supervised)
                 quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
-            learner = Learner(config, restorer, supervised, reasoner, *gathered, quality, None)
+            learner = Learner(config, supervised, reasoner, *gathered, quality, None)
             for step in range(config.steps):
                 told = learner.step(step) if arm == "refined" else refinement_measure.supervised_step(learner, step)
                 print(f"seed {config.seed} {arm} {step + 1}/{config.steps}", json.dumps(told), flush=True)
+            restorer = learner.mean
         used = time.process_time() - began
 
         def final(degraded, some, restorer=restorer):

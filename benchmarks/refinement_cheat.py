@@ -63,18 +63,18 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
     torch.manual_seed(0)
     changed = {"steps": steps, "learning_rate": rate, **(OFF if guards == "off" else {})}
     config = params.load("refine", RefineParams).model_copy(update=changed)
-    reasoner, restorer, supervised = Reasoner("models/reasoner"), *(network.load("models/restorer") for _ in range(2))
+    reasoner, supervised = Reasoner("models/reasoner"), network.load("models/restorer")
     out.mkdir(parents=True, exist_ok=True)
     pairs = load_split("train")
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
     hard, ordinary = gather(config, pairs, reasoner, supervised)
-    learner, seen = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, None), watched()
-    log = [{"step": 0, **look(restorer, reasoner, seen)[0]}]
+    learner, seen = Learner(config, supervised, reasoner, hard, ordinary, quality, None), watched()
+    log = [{"step": 0, **look(supervised, reasoner, seen)[0]}]
     for step in range(steps):
         told = learner.step(step)
         print(guards, step + 1, f"{time.process_time():.0f} s", json.dumps(told), flush=True)
         if (step + 1) % 4 == 0 or step + 1 == steps:
-            figures, restored = look(restorer, reasoner, seen)
+            figures, restored = look(learner.mean, reasoner, seen)
             log.append({"step": step + 1, **figures, "reward_severity": told["reward_severity"], "kl": told["kl"]})
             torch.save((restored * 255).round().to(torch.uint8), out / f"{guards}.pt")
             (out / f"{guards}.json").write_text(json.dumps(log, indent=1))

@@ -7,7 +7,7 @@ import torch
 from components.evaluation.strange import second_order, third_party
 from components.reasoner.reader import Reasoner
 from components.refinement import likeness
-from components.refinement.learner import INNER_STEPS, Learner, learning_rate
+from components.refinement.learner import Learner
 from components.refinement.pictures import Pictures, of_pairs, read
 from components.restorer.data import as_batch, load_split
 
@@ -52,15 +52,8 @@ def scores(final, reasoner: Reasoner, held_out: dict[str, Pictures]) -> dict:
 
 
 def supervised_step(learner: Learner, number: int) -> dict:
-    """As many updates as a step of refinement makes, with its rate, by the supervised loss alone."""
-    config = learner.config
-    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
-    for values in learner.optimizer.param_groups:
-        values["lr"] = learning_rate(number, config)
-    for _ in range(INNER_STEPS):
-        loss = learner.supervised_loss(generator)
-        learner.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learner.restorer.parameters(), 1.0)
-        learner.optimizer.step()
+    """An update as refinement makes one, with its rate, by the supervised loss alone."""
+    generator = torch.Generator().manual_seed(learner.config.seed * 1_000_003 + number)
+    loss = learner.supervised_loss(generator)
+    learner.update(loss, number)
     return {"loss": float(loss.detach())}

@@ -45,7 +45,7 @@ PATCH = {
     "refine": {
         "steps": 2,
         "photos_per_step": 2,
-        "group_size": 2,
+        "group_size": 4,
         "candidates": 12,
         "guard_every": 1,
         "guard_pairs": 2,

@@ -1,15 +1,16 @@
 """Group-relative refinement of a deterministic restorer, without probabilities: towards the good, away from the bad.
 
-Every member of a group restores the same picture and hears its diagnosis a little differently. Their rewards are
-compared within the group (GRPO, Shao et al. 2024); then the restorer is regressed towards what the better members
-painted and away from the worse (negative-aware regression as in DiffusionNFT, Zheng et al. 2025, for one step instead
-of many). What members differ by tells how far is far: the divergence from the supervised restorer is measured in it.
+Every member of a group restores the same picture in another way. Their rewards are compared within the group (GRPO,
+Shao et al. 2024); then the restorer is regressed towards what the better members painted and away from the worse, as
+in DiffusionNFT (Zheng et al. 2025), for one step instead of many. What members differ by tells how far is far: the
+divergence from the supervised restorer is measured in it.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from components.restorer.conditioning import CONFIDENCES, FACTORS
 from components.restorer.network import ACTIONS
@@ -17,6 +18,8 @@ from components.restorer.network import ACTIONS
 # advantages beyond so many standard deviations of the group count as this far
 CLIP = 2.0
 LEAST_SPREAD = 1e-6
+# what is wider than so many px is nobody's to judge within a group, see `local`
+WIDE = 16
 # how fast the weight of the divergence follows its target, and how far it may go
 KL_SPEED, KL_RANGE = 0.1, (1e-3, 1e3)
 
@@ -46,18 +49,29 @@ def spread_of(tried: Tensor, old: Tensor) -> Tensor:
     return (tried - old[:, None]).square().flatten(1).mean(1).clamp(min=LEAST_SPREAD)
 
 
-def regression(now: Tensor, old: Tensor, tried: Tensor, advantage: Tensor, trust: float) -> Tensor:
-    """(P,) loss of pictures `now` (P, 3, H, W), which carry the gradient.
+def local(change: Tensor) -> Tensor:
+    """Changes (N, 3, H, W) without what is wider than some WIDE px: brightness, colour, a veil.
 
-    `old` is what the restorer painted when the members (P, G, 3, H, W) were tried; advantages (P, G). A member of
-    optimality r pulls old + trust * (now - old) towards itself with weight r, and old - trust * (now - old) with
-    weight 1 - r. In units of the members' spread.
+    How bright a scene was cannot be known. What a group finds out about one is the luck of that photo, and a step
+    towards it unlearns the good guess for all others.
     """
-    good = (0.5 + advantage.clamp(-CLIP, CLIP) / (2 * CLIP))[:, :, None, None, None]
-    moved = trust * (now - old)
-    towards = ((old + moved)[:, None] - tried).square()
-    away = ((old - moved)[:, None] - tried).square()
-    return (good * towards + (1 - good) * away).flatten(1).mean(1) / (trust * spread_of(tried, old))
+    height, width = change.shape[-2:]
+    coarse = F.interpolate(change, size=(-(-height // WIDE), -(-width // WIDE)), mode="area")
+    return change - F.interpolate(coarse, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def verdict(old: Tensor, tried: Tensor, advantage: Tensor) -> Tensor:
+    """(P, 3, H, W): where a group points to from what the restorer painted, `old`.
+
+    Towards each member of `tried` (P, G, 3, H, W) by its advantage (P, G), away from it where that is negative.
+    """
+    votes = advantage.clamp(-CLIP, CLIP)[:, :, None, None, None] / CLIP
+    return old + (votes * (tried - old[:, None])).mean(1)
+
+
+def regression(now: Tensor, target: Tensor, spread: Tensor) -> Tensor:
+    """(P,) squared distance of pictures `now` (P, 3, H, W) from their targets, in the members' spread (P,)."""
+    return (now - target).square().flatten(1).mean(1) / spread
 
 
 def divergence(now: Tensor, supervised: Tensor, spread: Tensor) -> Tensor:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import copy
 
 import torch
 
 from components.refinement import group
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
-from components.refinement.pictures import Pictures
+from components.refinement.pictures import Pictures, Sees, as_bytes, read
 from components.refinement.quality import CleanPhotos
 from components.refinement.reward import Tried, drops_by_type, reward_terms
 from components.restorer import network
 from components.restorer.data import as_batch
 from components.restorer.train import loss_of
 
-# what learns: the way from the diagnosis to the network. Filters stay as they were trained.
-CONDITIONING = ("condition.", "hear_embedding.", "policy.")
-MODULATION = ".modulation."
-INNER_STEPS = 2
 # Adam's first steps are as long as any other and know the least
 WARMUP_STEPS = 5
+# of the running mean of the weights, which is what is kept: single steps are noisy
+DECAY = 0.9
 
 
 def learning_rate(number: int, config: RefineParams) -> float:
@@ -29,54 +27,44 @@ def learning_rate(number: int, config: RefineParams) -> float:
     return config.learning_rate * min(1.0, (number + 1) / WARMUP_STEPS) * (1 - number / config.steps)
 
 
-def conditioning(restorer: network.Restorer) -> list[torch.nn.Parameter]:
-    """The parameters that refinement moves; all others are frozen by this call."""
-    chosen = []
-    for name, weight in restorer.named_parameters():
-        weight.requires_grad_(name.startswith(CONDITIONING) or MODULATION in name)
-        if weight.requires_grad:
-            chosen.append(weight)
-    return chosen
-
-
-class Scores(Protocol):
-    """All that the reward asks of the reasoner."""
-
-    def score_severities(self, images: torch.Tensor) -> torch.Tensor:
-        """(B, 7) expected severities 0..100 of pictures (B, 3, H, W) in [0, 1]."""
-        ...
-
-
 class Learner:
-    """The restorer in training, the supervised one it is tethered to, and what judges its tries."""
+    """The restorer in training, the supervised one it is tethered to, and what judges its tries.
+
+    `mean` is the running mean of the restorer in training, which is what is kept.
+    """
 
     def __init__(
         self,
         config: RefineParams,
-        restorer: network.Restorer,
         supervised: network.Restorer,
-        reasoner: Scores,
+        reasoner: Sees,
         pictures: Pictures,
         ordinary: Pictures,
         quality: CleanPhotos,
         judge: Judge | None,
     ) -> None:
-        self.config, self.restorer, self.supervised = config, restorer, supervised
+        self.config, self.supervised = config, supervised
+        self.restorer, self.mean = copy.deepcopy(supervised), copy.deepcopy(supervised).requires_grad_(False)
         self.reasoner, self.quality, self.judge = reasoner, quality, judge
         # groups try the hard pictures; the supervised loss is that of all kinds, so that these do not set the tone
         self.pictures, self.ordinary = pictures, ordinary
-        self.optimizer = torch.optim.Adam(conditioning(restorer), lr=config.learning_rate)
+        self.optimizer = torch.optim.Adam(self.restorer.parameters(), lr=config.learning_rate)
         self.tether = group.Tether(config.kl_weight, config.kl_target)
         self.labelled = [i for i, clean in enumerate(pictures.clean) if clean is not None]
         self.photos = [i for i, clean in enumerate(pictures.clean) if clean is None]
 
     def state_dict(self) -> dict:
         """All that the next step depends on."""
-        weights = {k: v.detach().clone() for k, v in self.restorer.named_parameters() if v.requires_grad}
-        return {"weights": weights, "optimizer": self.optimizer.state_dict(), "kl_weight": self.tether.weight}
+        return {
+            "weights": _weights(self.restorer),
+            "mean": _weights(self.mean),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "kl_weight": self.tether.weight,
+        }
 
     def load_state_dict(self, state: dict) -> None:
-        self.restorer.load_state_dict(state["weights"], strict=False)
+        self.restorer.load_state_dict(state["weights"])
+        self.mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.tether.weight = state["kl_weight"]
 
@@ -103,25 +91,19 @@ class Learner:
         with torch.no_grad():
             supervised = self.supervised(degraded, some.conditions, some.embeddings)
             error = (supervised.clamp(0, 1) - clean).square().flatten(1).mean(1).clamp(min=group.LEAST_SPREAD)
-        for values in self.optimizer.param_groups:
-            values["lr"] = learning_rate(number, config)
         # without a clean side nothing but the tether keeps the picture what it is
         strictness = torch.where(known, 1.0, config.kl_unlabelled)
-        old = None
-        for _ in range(INNER_STEPS):
-            now = restorer(degraded, some.conditions, some.embeddings)
-            old = now.detach() if old is None else old
-            # what the supervised restorer got right may move by no more than it was wrong
-            spread = group.spread_of(members, old)
-            apart = group.divergence(now, supervised, torch.where(known, torch.minimum(spread, error), spread))
-            loss = group.regression(now, old, members, advantage, config.trust).mean()
-            loss = loss + self.tether.weight * (strictness * apart).mean()
-            if config.weight_supervised:
-                loss = loss + config.weight_supervised * self.supervised_loss(generator)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(restorer.parameters(), 1.0)
-            self.optimizer.step()
+        now = restorer(degraded, some.conditions, some.embeddings)
+        old = now.detach()
+        members = old[:, None] + group.local((members - old[:, None]).flatten(0, 1)).view_as(members)
+        spread = group.spread_of(members, old)
+        # what the supervised restorer got right may move by no more than it was wrong
+        apart = group.divergence(now, supervised, torch.where(known, torch.minimum(spread, error), spread))
+        loss = group.regression(now, group.verdict(old, members, advantage), spread).mean()
+        loss = loss + self.tether.weight * (strictness * apart).mean()
+        if config.weight_supervised:
+            loss = loss + config.weight_supervised * self.supervised_loss(generator)
+        self.update(loss, number)
         kl = float(apart.detach().mean())
         self.tether.update(kl)
         logged = {f"reward_{name}": float(values.mean()) for name, values in terms.items()}
@@ -134,6 +116,18 @@ class Learner:
             "kl_weight": self.tether.weight,
         }
 
+    def update(self, loss: torch.Tensor, number: int) -> None:
+        """Down this loss with the rate of step `number`."""
+        for values in self.optimizer.param_groups:
+            values["lr"] = learning_rate(number, self.config)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.restorer.parameters(), 1.0)
+        self.optimizer.step()
+        with torch.no_grad():
+            for mean, weight in zip(self.mean.parameters(), self.restorer.parameters(), strict=True):
+                mean.lerp_(weight, 1 - DECAY)
+
     def supervised_loss(self, generator: torch.Generator) -> torch.Tensor:
         """The training's own loss on as many ordinary pictures as a step has photos, drawn anew."""
         order = torch.randperm(len(self.ordinary), generator=generator)[: self.config.photos_per_step]
@@ -144,12 +138,20 @@ class Learner:
     def try_out(
         self, some: Pictures, degraded: torch.Tensor, clean: torch.Tensor, known: torch.Tensor, generator
     ) -> tuple[Tried, torch.Tensor]:
-        """What the reward must know of P * G members, and their pictures (P, G, 3, H, W), unclipped."""
+        """What the reward must know of P * G members, and their pictures (P, G, 3, H, W), unclipped.
+
+        Half of a group hears the diagnosis a little differently. The other half goes on from there: what the reasoner
+        still finds in a member's picture is restored once more.
+        """
         size, restorer = self.config.group_size, self.restorer
+        half = size // 2
         mean = restorer.action_mean(some.conditions)
-        told, action = group.explore(some.conditions, mean, size, self.config.explore_sigma, generator)
-        repeated = degraded.repeat_interleave(size, 0).contiguous(memory_format=torch.channels_last)
-        painted = restorer(repeated, told, some.embeddings.repeat_interleave(size, 0), action)
+        told, action = group.explore(some.conditions, mean, half, self.config.explore_sigma, generator)
+        repeated = degraded.repeat_interleave(half, 0).contiguous(memory_format=torch.channels_last)
+        once = restorer(repeated, told, some.embeddings.repeat_interleave(half, 0), action)
+        again = read(self.reasoner, [""] * len(once), as_bytes(once), [None] * len(once))
+        twice = restorer(once.clamp(0, 1), again.conditions, again.embeddings)
+        painted = torch.stack([side.unflatten(0, (-1, half)) for side in (once, twice)], 1).flatten(0, 2)
         restored = painted.clamp(0, 1)
         before = self.reasoner.score_severities(degraded).repeat_interleave(size, 0)
         after = self.reasoner.score_severities(restored)
@@ -163,3 +165,7 @@ class Learner:
             before, after, restored, clean.repeat_interleave(size, 0), known.repeat_interleave(size), far, preferred
         )
         return tried, painted.view(-1, size, *degraded.shape[1:])
+
+
+def _weights(restorer: network.Restorer) -> dict[str, torch.Tensor]:
+    return {name: weight.detach().clone() for name, weight in restorer.state_dict().items()}

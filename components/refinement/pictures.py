@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,7 +18,8 @@ import torch
 from components.degradations import presets
 from components.degradations import recipe as recipes
 from components.degradations.light import uniform
-from components.reasoner.reader import Reasoner
+from components.diagnosis import Diagnosis
+from components.reasoner.reader import Reading, Reasoner
 from components.refinement.config import RefineParams
 from components.restorer import network
 from components.restorer.conditioning import SEVERITIES, condition_vector
@@ -36,6 +38,22 @@ NATIVE_SHARE = 0.5
 
 class NothingFound(ValueError):
     """The reasoner finds nothing wrong with any of the pictures: there is nothing to refine. One line."""
+
+
+class Sees(Protocol):
+    """All that is asked of the reasoner: the reward's severities, and a diagnosis of what a member painted."""
+
+    def score_severities(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 7) expected severities 0..100 of pictures (B, 3, H, W) in [0, 1]."""
+        ...
+
+    def read(self, images: list[np.ndarray]) -> Reading:
+        """What it sees in pictures (H, W, 3) uint8."""
+        ...
+
+    def diagnoses(self, reading: Reading) -> list[Diagnosis]:
+        """What it says of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -95,7 +113,7 @@ def of_pairs(pairs: Pairs, chosen: list[int]) -> Pictures:
     )
 
 
-def read(reasoner: Reasoner, cases: list[str], degraded: list[np.ndarray], clean: list) -> Pictures:
+def read(reasoner: Sees, cases: list[str], degraded: list[np.ndarray], clean: list) -> Pictures:
     """Pictures that nobody has diagnosed yet."""
     conditions, embeddings = [], []
     for start in range(0, len(degraded), READ_AT_ONCE):
@@ -167,6 +185,12 @@ def restore(restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
         for i, picture in enumerate(pictures.degraded)
     ]
     return torch.cat(rows).clamp(0, 1)
+
+
+def as_bytes(restored: torch.Tensor) -> list[np.ndarray]:
+    """Pictures (N, 3, H, W) as they would be saved: (H, W, 3) uint8 each."""
+    values = (restored.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return list(values.contiguous().cpu().numpy())
 
 
 def hardest(pictures: Pictures, left: torch.Tensor, share: float) -> list[int]:

@@ -58,7 +58,7 @@ class Watch:
 
     def look(self, learner: Learner, step: int) -> tuple[dict[str, float], torch.Tensor]:
         """Guard figures of the restorer after `step` steps, and its pictures. Notes the state, or that it is lost."""
-        restored, clean = restore(learner.restorer, self.pictures), self.pictures.clean_sides()
+        restored, clean = restore(learner.mean, self.pictures), self.pictures.clean_sides()
         psnr = float(likeness.psnr_db(restored, clean).mean())
         ssim = float(likeness.ssim(restored, clean).mean())
         left = float(learner.reasoner.score_severities(restored).sum(1).mean())
@@ -73,12 +73,12 @@ class Watch:
 def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reasoner) -> tuple[network.Restorer, int]:
     """The refined restorer, trained from the last checkpoint in `folder` or from the supervised one, and its step:
     0 where no step held on the guard pairs."""
-    restorer, supervised = network.load(RESTORER), network.load(RESTORER)
+    supervised = network.load(RESTORER)
     hard, ordinary = gather(config, pairs, reasoner, supervised)
     print(f"refine: {len(hard)} hard pictures of {len(ordinary)} with a finding", flush=True)
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // CLEAN_PHOTOS)])
     judge = Judge(config) if config.weight_judge else None
-    learner = Learner(config, restorer, supervised, reasoner, hard, ordinary, quality, judge)
+    learner = Learner(config, supervised, reasoner, hard, ordinary, quality, judge)
     validation = load_split("val")
     found = of_pairs(validation, list(range(1, len(validation.ids), 2))).found()
     every = max(1, len(found) // config.guard_pairs)
@@ -114,7 +114,7 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     if watch.stopped_at is not None:
         print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to step {watch.held_at}", flush=True)
         learner.load_state_dict(watch.good)
-    return restorer, watch.held_at
+    return learner.mean, watch.held_at
 
 
 def save_samples(path: Path, pictures: Pictures, restored: torch.Tensor) -> Path:

@@ -15,7 +15,7 @@ from tests.tiny import tiny_params, with_priors
 @pytest.fixture(scope="session")
 def config() -> RefineParams:
     # named here, so that golden figures do not follow the defaults
-    learning = {"explore_sigma": 0.12, "trust": 1.0, "kl_weight": 0.3, "kl_target": 0.5, "kl_unlabelled": 4.0}
+    learning = {"explore_sigma": 0.12, "kl_weight": 0.3, "kl_target": 0.5, "kl_unlabelled": 4.0}
     weights = {"supervised": 0.3, "severity": 1.0, "rise": 2.0, "fidelity": 1.5, "quality": 0.1, "judge": 0.0}
     pinned = learning | {f"weight_{name}": value for name, value in weights.items()}
     return RefineParams.model_validate(tiny_params()["refine"] | pinned)
