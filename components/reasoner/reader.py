@@ -77,6 +77,11 @@ def counted(presence: torch.Tensor, thresholds: torch.Tensor) -> torch.Tensor:
     return (presence >= thresholds).any(1, keepdim=True) & (presence >= thresholds.clamp(max=PROBABLE))
 
 
+def eight_bits(images: torch.Tensor) -> list[np.ndarray]:
+    """Pictures (B, 3, H, W) in [0, 1] as they would be saved: (H, W, 3) uint8 each."""
+    return list((images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy())
+
+
 class Reasoner:
     """The model, its layout and its calibrated thresholds, loaded from a folder."""
 
@@ -161,8 +166,7 @@ class Reasoner:
         Also takes a float tensor (B, 3, H, W) in [0, 1], which is quantised to 8 bits as a saved photo is.
         """
         if isinstance(images, torch.Tensor):
-            eight_bit = (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-            images = list(eight_bit.cpu().numpy())
+            images = eight_bits(images)
         views = self.views(images)
         owner = _owners(views)
         table = torch.zeros(len(images), len(TYPES), LEVELS + 1)

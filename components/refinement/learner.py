@@ -6,10 +6,11 @@ import copy
 
 import torch
 
+from components.reasoner.reader import eight_bits
 from components.refinement import group
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
-from components.refinement.pictures import Pictures, Sees, as_bytes, read
+from components.refinement.pictures import Pictures, Sees, read
 from components.refinement.quality import CleanPhotos
 from components.refinement.reward import Tried, drops_by_type, reward_terms
 from components.restorer import network
@@ -149,7 +150,7 @@ class Learner:
         told, action = group.explore(some.conditions, mean, half, self.config.explore_sigma, generator)
         repeated = degraded.repeat_interleave(half, 0).contiguous(memory_format=torch.channels_last)
         once = restorer(repeated, told, some.embeddings.repeat_interleave(half, 0), action)
-        again = read(self.reasoner, [""] * len(once), as_bytes(once), [None] * len(once))
+        again = read(self.reasoner, [""] * len(once), eight_bits(once), [None] * len(once))
         twice = restorer(once.clamp(0, 1), again.conditions, again.embeddings)
         painted = torch.stack([side.unflatten(0, (-1, half)) for side in (once, twice)], 1).flatten(0, 2)
         restored = painted.clamp(0, 1)

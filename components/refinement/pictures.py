@@ -187,12 +187,6 @@ def restore(restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
     return torch.cat(rows).clamp(0, 1)
 
 
-def as_bytes(restored: torch.Tensor) -> list[np.ndarray]:
-    """Pictures (N, 3, H, W) as they would be saved: (H, W, 3) uint8 each."""
-    values = (restored.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return list(values.contiguous().cpu().numpy())
-
-
 def hardest(pictures: Pictures, left: torch.Tensor, share: float) -> list[int]:
     """Indices of the `share` of each case in which most severity is left (N,), at least one of each.
 

@@ -88,10 +88,6 @@ class Whole:
         window = torch.tensor([0.0, 0.0, 1.0, 1.0], device=images.device).expand(len(images), 4)
         return Whole(shrunk(images), window, torch.stack([deblur.prints(image) for image in images]).to(images.device))
 
-    def repeated(self, times: int) -> Whole:
-        """One photo as often as it is tried."""
-        return Whole(*(field.expand(times, *field.shape[1:]) for field in (self.photo, self.window, self.prints)))
-
 
 def shrunk(images: torch.Tensor) -> torch.Tensor:
     """(B, 3, SURVEY_PX, SURVEY_PX) of photos (B, 3, H, W) by area averaging, their shape ignored."""
