@@ -38,15 +38,17 @@ def point_spread(params: dict, generator: torch.Generator) -> Tensor:
 
 
 def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor | None = None) -> Tensor:
-    """(B, 3, H, W) in [0, 1], blurred in linear light; depth does not matter."""
+    """(B, 3, H, W) in [0, 1], blurred in linear light (or in sRGB, where `space` says so); depth does not matter."""
     light = to_linear(images)
+    flat = torch.tensor([p.get("space") == "srgb" for p in params], device=images.device)[:, None, None, None]
     rows = []
-    for image, p, generator in zip(light, params, generators, strict=True):
+    for image, p, generator in zip(torch.where(flat, images, light), params, generators, strict=True):
         if p["kind"] == "gaussian":
             rows.append(blur_gaussian(image[None], [p["extent_px"] / 4]))
         else:
             rows.append(convolve(image[None], [point_spread(p, generator)]))
-    return to_srgb(torch.cat(rows))
+    blurred = torch.cat(rows)
+    return torch.where(flat, blurred, to_srgb(blurred))
 
 
 def factors(params: dict) -> dict[str, float | str]:

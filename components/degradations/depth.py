@@ -2,6 +2,7 @@
 
 A ground plane that runs to the horizon, sky beyond everything, and hills and houses as a smooth random field, all
 bent to the edges of the picture by a guided filter (He et al. 2013), at a quarter of the size (He & Sun 2015).
+Or, where the parameters say `form`, one of the FORMS that data sets put in its place.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from components.degradations.light import column, luma, uniform
 SHRINK = 4
 # the guided filter's window is this share of the shorter side, and its tolerance of contrast
 WINDOW, TOLERANCE = 1 / 12, 1e-2
+# the same everywhere, growing from a point outwards, or in swathes as fog drifts
+FORMS = ("even", "round", "patchy")
 
 
 def sample(generator: torch.Generator) -> dict:
@@ -49,7 +52,28 @@ def plausible(
         slope, offset = lines[:, :1], lines[:, 1:]
         guide = luma(images)[:, None]
     depth = slope * guide + offset
-    return torch.minimum(torch.maximum(depth, floor), torch.ones_like(floor))
+    depth = torch.minimum(torch.maximum(depth, floor), torch.ones_like(floor))
+    for row_of, p, generator in zip(depth, params, generators, strict=True):
+        if "form" in p:
+            row_of[0] = p["floor"] + (1 - p["floor"]) * _shape(height, width, p, generator).to(images.device)
+    return depth
+
+
+def _shape(height: int, width: int, params: dict, generator: torch.Generator) -> torch.Tensor:
+    """(H, W) in [0, 1]: one of FORMS; `centre` (y, x) in shares of the sides, `roughness` the fall of the octaves."""
+    if params["form"] == "even":
+        return torch.ones(height, width)
+    if params["form"] == "round":
+        y, x = (
+            torch.linspace(0, 1, side) - middle for side, middle in zip((height, width), params["centre"], strict=True)
+        )
+        away = (y[:, None] ** 2 + x[None] ** 2).sqrt()
+        return away / away.max().clamp(min=1e-6)
+    field, strength = torch.zeros(height, width, device=generator.device), 1.0
+    for cells in (1, 2, 4, 8, 16):
+        field += strength * _field(height, width, cells, generator)[0, 0]
+        strength /= params["roughness"]
+    return (field - field.min()) / (field.max() - field.min()).clamp(min=1e-6)
 
 
 def _field(height: int, width: int, cells: int, generator: torch.Generator) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 Ranges follow RESIDE and OneRestore's CDD-11 (beta 0.6..2.5 on normalised depth, A 0.6..1), begun lower so that the
 faintest haze is just visible; half of the recipes mix in linear light, as physics says, half in sRGB, as the
-literature's data sets do.
+literature's data sets do. Recipes of elsewhere.py bring another `form` of depth.
 """
 
 from __future__ import annotations

@@ -4,11 +4,12 @@ Exposure acts on linear light (one EV halves it). Photon noise has the variance 
 count, read noise its own (Foi et al. 2008); the response gamma then bends the tones as a steeper film would.
 
 Two models of the literature stand beside this camera: `power`, sRGB ** gamma, and `retinex` (CDD-11), reflectance
-times illumination ** gamma, both plus Gaussian noise of `sigma` in sRGB.
+times illumination ** gamma, both plus Gaussian noise of `sigma` in sRGB; and `levels`, (sRGB - black) * scale.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -52,9 +53,11 @@ def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor 
 
 
 def _darkened(image: Tensor, grain: Tensor, params: dict) -> Tensor:
-    """(1, 3, H, W) by a power of the picture, or of its illumination alone."""
+    """(1, 3, H, W) by a power of the picture or of its illumination alone, or by its levels."""
     gamma = params["gamma"]
-    if params["model"] == "power":
+    if params["model"] == "levels":
+        dark = (image - params["black"]).clamp_(min=0) * params["scale"]
+    elif params["model"] == "power":
         dark = look_up(image, curve_table(lambda x: x**gamma))
     else:
         bright = image.amax(1, keepdim=True)
@@ -74,7 +77,10 @@ def _camera(images: Tensor, grain: Tensor, params: Sequence[dict]) -> Tensor:
 
 
 def factors(params: dict) -> dict[str, float]:
-    """Exposure in EV and gamma; a power of the picture counts as the exposure that darkens mid grey as much."""
+    """Exposure in EV and gamma; another model counts as the exposure that darkens mid grey as much."""
+    if params["model"] == "levels":
+        grey = max(0.01, (0.5 - params["black"]) * params["scale"])
+        return {"exposure_ev": round(2.2 * math.log2(grey / 0.5), 6), "gamma": params["gamma"]}
     if params["model"] != "camera":
         return {"exposure_ev": round(2.2 * (1 - params["gamma"]), 6), "gamma": params["gamma"]}
     return {"exposure_ev": params["exposure_ev"], "gamma": params["gamma"]}

@@ -3,7 +3,7 @@
 camera: white balance undone, noise of variance shot * x + read (Brooks et al. 2019) per colour site, white balance
 done again, colours mixed by the camera's matrix, so that dark and red or blue areas are noisier, as they are in real
 files. `correlation_px` is the sigma of the smoothing that demosaicing leaves behind.
-gaussian: sigma / 255 in sRGB, for comparison with the literature.
+gaussian: sigma / 255 in sRGB, for comparison with the literature; speckle: sigma times the sRGB value.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor 
             # smoothed, and as strong as before
             line = line / line.square().sum().sqrt()
             own = convolve(convolve(own[None], [line[:, None]]), [line[None]])[0]
-        rows.append(own.mul_(p["sigma"]).add_(image) if p["model"] == "gaussian" else _camera(image, own, p))
+        if p["model"] == "camera":
+            rows.append(_camera(image, own, p))
+            continue
+        strength = own.mul_(p["sigma"])
+        rows.append((strength.mul_(image) if p["model"] == "speckle" else strength).add_(image))
     return torch.stack(rows) if len(rows) > 1 else rows[0][None]
 
 
@@ -66,8 +70,9 @@ def _camera(image: Tensor, grain: Tensor, params: dict) -> Tensor:
 
 
 def factors(params: dict) -> dict[str, float]:
-    """Shot gain and read variance; sRGB Gaussian noise counts as read noise at mid grey."""
-    if params["model"] == "gaussian":
+    """Shot gain and read variance; noise in sRGB counts as read noise at mid grey."""
+    if params["model"] != "camera":
         # slope of sRGB -> linear at mid grey 0.5 is about 0.99
-        return {"shot": 0.0, "read": (0.99 * params["sigma"]) ** 2}
+        share = {"gaussian": 1.0, "speckle": 0.5}[params["model"]]
+        return {"shot": 0.0, "read": (0.99 * share * params["sigma"]) ** 2}
     return {"shot": params["shot"], "read": params["read"]}

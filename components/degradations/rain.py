@@ -3,6 +3,9 @@
 A drop covers a pixel for a share `a` of the exposure and shows the sky behind us meanwhile, so light adds linearly:
 L' = L (1 - a) + E a (Garg & Nayar 2007). Far drops are shorter, thinner and fainter. Angles within 40 degrees of the
 vertical and lengths 8..34 px follow MiOIR / AgenticIR.
+
+`sheet` is the other model: one layer of streaks of one brightness and nearly one direction, added in sRGB, as most
+synthetic data sets have it (Rain100, MiOIR).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from components.degradations.light import Generators, Params, column, to_linear,
 
 # (share of the drops' area, size relative to the nearest layer, opacity)
 LAYERS = ((0.35, 1.0, 1.0), (0.35, 0.65, 0.75), (0.3, 0.4, 0.55))
+SHEET = ((1.0, 1.0, 1.0),)
 
 
 def sample(level: float, generator: torch.Generator) -> dict:
@@ -38,12 +42,16 @@ def streaks(height: int, width: int, params: dict, generator: torch.Generator) -
     """(H, W) share of the exposure in [0, 1] during which a drop covers each pixel."""
     longest = 1.3 * params["length_px"]
     field = particles.Field(height, width, params["length_px"] / 2, longest / 2 + 3, generator.device)
-    for (share, scale, opacity), own in zip(LAYERS, particles.split(generator, len(LAYERS)), strict=True):
+    layers = SHEET if _is_sheet(params) else LAYERS
+    # how far drops differ in brightness and length
+    spread = 0.3 if _is_sheet(params) else 1.0
+    for (share, scale, opacity), own in zip(layers, particles.split(generator, len(layers)), strict=True):
         length, thick = params["length_px"] * scale, max(0.6, params["width_px"] * scale)
         drops = field.scatter(params["density"] * share, length * thick, own)
         angle = torch.deg2rad(params["angle_deg"] + params["spread_deg"] * (2 * drops[:, 2] - 1))
-        bright = params["opacity"] * opacity * (0.4 + 1.2 * drops[:, 4])
-        field.draw_strokes(drops[:, :2], angle, length * (0.7 + 0.6 * drops[:, 3]), thick, bright)
+        bright = params["opacity"] * opacity * (1 + spread * (1.2 * drops[:, 4] - 0.6))
+        long = length * (1 + spread * (0.6 * drops[:, 3] - 0.3))
+        field.draw_strokes(drops[:, :2], angle, long, thick, bright)
     return field.opacity()
 
 
@@ -59,7 +67,15 @@ def apply(images: Tensor, params: Params, generators: Generators, depth: Tensor 
         if depth is None:
             depth = depths.plausible(images, params, generators)
         linear = veil(linear, depth * mist, 0.7 * light)
-    return to_srgb(torch.lerp(linear, light, cover))
+    wet = to_srgb(torch.lerp(linear, light, cover))
+    sheets = torch.tensor([_is_sheet(p) for p in params], device=images.device)[:, None, None, None]
+    if bool(sheets.any()):
+        return torch.where(sheets, images + cover * column(params, "light", images), wet)
+    return wet
+
+
+def _is_sheet(params: dict) -> bool:
+    return params.get("model") == "sheet"
 
 
 def factors(params: dict) -> dict[str, float]:

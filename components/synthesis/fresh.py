@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from components import params, storage
-from components.degradations import presets, severity
+from components.degradations import elsewhere, presets, severity
 from components.degradations import recipe as recipes
 from components.degradations.light import from_bytes, to_bytes
 from components.diagnosis import TYPES
@@ -30,6 +30,8 @@ PER_PASS = 8
 LARGE_SHARE, LARGE = 0.15, 2
 # share of pictures degraded by the protocols of others, whose parameters lie elsewhere
 PROTOCOL_SHARE, PROTOCOLS = 0.12, ("cdd11", "miori", "realesrgan")
+# share of the others whose degradations are made as other code than ours makes them
+ELSEWHERE_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ class FreshPairs:
             _, recipe = presets.draw(PROTOCOLS[protocol % len(PROTOCOLS)], case, generator)
         else:
             _, recipe = pairs.draw_recipe(self.config, "train", photo.photo_id, number, generator)
+            if float(torch.rand((), generator=generator)) < ELSEWHERE_SHARE:
+                recipe = elsewhere.draw([step["type"] for step in recipe], generator)
         half = max(level for level in range(len(photo.halves)) if side >> level >= size or level == 0)
         box = [left >> half, top >> half, side >> half]
         return photo, pairs.region_of(photo.halves[half], box, look, size), recipe

@@ -49,3 +49,10 @@ def test_a_preset_or_depth_maps_are_refused_in_one_line(workspace, tmp_path, mon
     write_params(tmp_path, synthesize={"preset": "cdd11"})
     with pytest.raises(params.ParamsError, match=r"preset 'native'.*set reasoner.fresh_share to 0"):
         FreshPairs(seed=1)
+
+
+def test_a_share_of_the_pictures_is_degraded_as_other_code_does_it(fresh):
+    steps = [step for picture in fresh.make(list(range(200))) for step in picture.recipe]
+    rains = [step["params"].get("model", "layers") for step in steps if step["type"] == "rain"]
+    hazes = [step["params"].get("form", "scene") for step in steps if step["type"] == "haze"]
+    assert set(rains) == {"layers", "sheet"} and {"scene", "even", "round", "patchy"} >= set(hazes) > {"scene"}
