@@ -3,10 +3,10 @@
     .venv/bin/python -m benchmarks.ablation --minutes 12 [--arms design deaf NAFNet] [--out work/ablation]
 
 In a folder with data/pairs, data/annotations, data/priors and models/reasoner; parameters are those of the section
-`restorer` of params.yaml. `design` is the product's network; `deaf` is the same without diagnosis and hidden state, in
-training and at work; `NAFNet` is that of the literature, as wide as lets it restore a megapixel in the same time, with
-AdamW. Prints for each the seconds a megapixel, the steps that it got, and the gain in dB on validation pairs. Each arm
-is kept in `--out` when it is done and not trained again.
+`restorer` of params.yaml. `design` is the product's network; `deaf` is the same without diagnosis and hidden state,
+in training and at work; `NAFNet` is that of the literature, of about the same cost (the table shows how far), with
+AdamW. Prints for each the seconds a megapixel, the steps that it got, and the gain in dB on validation pairs. Each
+arm is kept in `--out` when it is done and not trained again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from components.restorer.optimisers import Optimisers
 from components.restorer.samples import Batch
 from components.restorer.train import batches, loss_of
 
-# costs as much as the design at 32/64/128 channels on two cores (the table prints both)
+# meant to cost as much as the design at 32/64/128 channels on two cores; not yet weighed on an idle machine
 NAFNET = {"width": 12, "down": (1, 1, 2), "middle": 3, "up": (1, 1, 1)}
 SPEED_PX, ROUNDS = 512, 5
 ADAM_RATE = 1e-3
@@ -129,7 +129,7 @@ def gains(arm: Arm, pairs: Pairs) -> dict[str, float]:
 
 @torch.inference_mode()
 def seconds_per_megapixel(arm: Arm, pairs: Pairs) -> float:
-    """Median of ROUNDS on a noise-free square of SPEED_PX under a diagnosis without blur."""
+    """Median of ROUNDS on a random square of SPEED_PX under the diagnosis of a noisy pair."""
     image = torch.rand(1, 3, SPEED_PX, SPEED_PX).to(memory_format=torch.channels_last)
     row = pairs.cases.index("noise")
     taken = []

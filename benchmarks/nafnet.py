@@ -24,10 +24,8 @@ class NAFBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.widen, self.depthwise = (
-            nn.Conv2d(width, 2 * width, 1),
-            nn.Conv2d(2 * width, 2 * width, 3, 1, 1, groups=2 * width),
-        )
+        self.widen = nn.Conv2d(width, 2 * width, 1)
+        self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, 1, 1, groups=2 * width)
         self.attend, self.narrow = nn.Conv2d(width, width, 1), nn.Conv2d(width, width, 1)
         self.forth, self.back = nn.Conv2d(width, 2 * width, 1), nn.Conv2d(width, width, 1)
         # each branch begins as nothing

@@ -1,4 +1,4 @@
-"""What `restore` makes of pictures degraded by formulae that no training saw.
+"""What `restore` makes of pictures degraded by the formulae of other toolkits.
 
     .venv/bin/python -m benchmarks.strangers --model pretrained --split val [--count 270] [--keep work/strangers.csv]
 

@@ -4,8 +4,9 @@ Our physics mixes in linear light, has depth behind its fog and three layers of 
 libraries add streaks of one length in sRGB, lay an even, round or patchy veil over everything, scale or clip the
 tones, blur and speckle in sRGB. A network that knows ours alone takes theirs for something else, or for nothing.
 
-`draw` gives recipes of the same seven types in these forms, with ranges as wide as sense allows and none taken from
-the corruptions of components/evaluation/strange.py, which stay unseen.
+`draw` gives recipes of the same seven types in these forms, with ranges as wide as sense allows. Fog, streaks and
+darkness of components/evaluation/strange.py are not among them and stay unseen; noise, speckle, a disk in sRGB and the
+codec are the same formulae everywhere.
 """
 
 from __future__ import annotations

@@ -3,7 +3,9 @@
 Two sets. `second_order` runs our own physics twice over, deeper than any mixture of the training. `third_party` are
 the formulae of other toolkits, written anew in numpy from their papers and documentation, in plain sRGB: Hendrycks &
 Dietterich 2019 (noise, disk blur, plasma fog, darkness, libjpeg), Kong et al. 2024 (MiOIR's rain). Nothing here shares
-code or parameters with components/degradations but the first set.
+code with components/degradations but the first set. Fog, darkness and streaks are formulae that it does not have;
+noise, speckle, disk and codec are much the same everywhere, within the ranges of
+components/degradations/elsewhere.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The literature's network is the literature's, and every arm learns."""
+"""The literature's network has the literature's sizes, and learns."""
 
 from __future__ import annotations
 
