@@ -1,6 +1,7 @@
 """Refinement against the same number of extra supervised steps, from the same restorer on the same pictures.
 
-    python -m benchmarks.refinement --seeds 1 2 3 --out work/refinement       # all arms; what is there is not run again
+    python -m benchmarks.refinement --seeds 1 2 3 --out work/refinement       # what is there is not run again
+    python -m benchmarks.refinement --arms network both --split val           # the network learns too
     python -m benchmarks.refinement --out work/refinement --table             # the table alone
 
 Run it where `dvc repro` ended (models/, data/). Every arm is measured on test pairs of every case, on the same clean
@@ -27,7 +28,15 @@ from components.refinement.quality import CleanPhotos
 from components.restorer import network
 from components.restorer.data import load_split
 
-ARMS = ("refined", "supervised")
+# the rate at which the network learns in the arms in which it does
+RATE = 1e-4
+# what differs from the defaults, under which the policy alone learns
+ARMS: dict[str, dict] = {
+    "refined": {},
+    "network": {"learning_rate": RATE, "policy_rate": 0.0},
+    "both": {"learning_rate": RATE},
+    "supervised": {"learning_rate": RATE, "policy_rate": 0.0},
+}
 COLUMNS = (
     ("known", "left", "severity left"),
     ("known", "psnr", "PSNR, dB"),
@@ -37,10 +46,10 @@ COLUMNS = (
 )
 
 
-def run_seed(config: RefineParams, out: Path, split: str, per_case: int, strange: int) -> None:
-    """Both arms of a seed, and the restorer they begin from; each writes one JSON file."""
+def run_seed(config: RefineParams, arms: list[str], out: Path, split: str, per_case: int, strange: int) -> None:
+    """The arms of a seed, and the restorer they begin from; each writes one JSON file."""
     torch.manual_seed(config.seed)
-    wanted = [arm for arm in ("before", *ARMS) if not (out / f"{arm}-{config.seed}.json").exists()]
+    wanted = [arm for arm in ("before", *arms) if not (out / f"{arm}-{config.seed}.json").exists()]
     if not wanted:
         return
     reasoner, supervised = Reasoner("models/reasoner"), network.load("models/restorer")
@@ -54,17 +63,14 @@ def run_seed(config: RefineParams, out: Path, split: str, per_case: int, strange
                 pairs = load_split("train")
                 gathered = gather(config, pairs, reasoner, supervised)
                 quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
-            learner = Learner(config, supervised, reasoner, *gathered, quality, None)
+            own = config.model_copy(update=ARMS[arm])
+            learner = Learner(own, supervised, reasoner, *gathered, quality, None)
             for step in range(config.steps):
-                told = learner.step(step) if arm == "refined" else refinement_measure.supervised_step(learner, step)
+                told = refinement_measure.supervised_step(learner, step) if arm == "supervised" else learner.step(step)
                 print(f"seed {config.seed} {arm} {step + 1}/{config.steps}", json.dumps(told), flush=True)
             restorer = learner.mean
         used = time.process_time() - began
-
-        def final(degraded, some, restorer=restorer):
-            return restorer(degraded, some.conditions, some.embeddings)
-
-        scores = refinement_measure.scores(final, reasoner, held_out)
+        scores = refinement_measure.scores(restorer, reasoner, held_out)
         done = {"arm": arm, "seed": config.seed, "steps": config.steps, "cpu_s": used, "scores": scores}
         (out / f"{arm}-{config.seed}.json").write_text(json.dumps(done, indent=1))
 
@@ -94,6 +100,7 @@ def table(out: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=["refined", "supervised"])
     parser.add_argument("--out", type=Path, default=Path("work/refinement"))
     parser.add_argument("--steps", type=int, help="instead of refine.steps")
     parser.add_argument("--split", choices=("val", "test"), default="test")
@@ -107,7 +114,7 @@ def main() -> None:
         config = params.load("refine", RefineParams)
         for seed in args.seeds:
             changed = {"seed": seed, "steps": args.steps or config.steps}
-            run_seed(config.model_copy(update=changed), args.out, args.split, args.per_case, args.strange)
+            run_seed(config.model_copy(update=changed), args.arms, args.out, args.split, args.per_case, args.strange)
     print(table(args.out))
 
 

@@ -44,7 +44,7 @@ def watched() -> Pictures:
 
 
 def look(restorer: network.Restorer, reasoner: Reasoner, pictures: Pictures) -> tuple[dict, torch.Tensor]:
-    restored, clean = (restore(restorer, pictures) * 255).round() / 255, pictures.clean_sides()
+    restored, clean = (restore(restorer, reasoner, pictures) * 255).round() / 255, pictures.clean_sides()
     edges = artefacts.edge_energy(restored) / artefacts.edge_energy(clean)
     figures = {
         "left": reasoner.score_severities(restored).sum(1),
@@ -84,7 +84,8 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
 def show(out: Path, target: Path) -> None:
     """A sheet of enlarged crops (degraded, supervised, guards off, guards on, clean) and the curves."""
     pictures = watched()
-    supervised = (restore(network.load("models/restorer"), pictures) * 255).round().to(torch.uint8)
+    restored = restore(network.load("models/restorer"), Reasoner("models/reasoner"), pictures)
+    supervised = (restored * 255).round().to(torch.uint8)
     off, on = (torch.load(out / f"{name}.pt", weights_only=True) for name in ("off", "on"))
     side, gap, head = CROP * LARGER, 4, 16
     sheet = Image.new("RGB", (len(SIDES) * (side + gap), len(CROPS) * (side + gap) + head), "white")

@@ -8,8 +8,9 @@ from components.evaluation.strange import second_order, third_party
 from components.reasoner.reader import Reasoner
 from components.refinement import likeness
 from components.refinement.learner import Learner
-from components.refinement.pictures import Pictures, of_pairs, read
-from components.restorer.data import as_batch, load_split
+from components.refinement.pictures import Pictures, of_pairs, read, restore
+from components.restorer import network
+from components.restorer.data import load_split
 
 CASES = ("haze", "rain", "snow", "low_light", "blur", "noise", "jpeg", "mixture2", "mixture3")
 
@@ -29,15 +30,14 @@ def held_out(reasoner: Reasoner, split: str, per_case: int = 5, strange: int = 3
 
 
 @torch.no_grad()
-def scores(final, reasoner: Reasoner, held_out: dict[str, Pictures]) -> dict:
-    """Of a function (degraded, pictures) -> restored."""
+def scores(restorer: network.Restorer, reasoner: Reasoner, held_out: dict[str, Pictures]) -> dict:
+    """Of a restorer, which restores once more where its policy goes on."""
     out: dict = {}
     for name, pictures in held_out.items():
         psnr, left, like = [], [], []
         for i in range(len(pictures)):
             one = pictures.only([i])
-            degraded, clean = as_batch(one.degraded), one.clean_sides()
-            restored = (final(degraded, one).clamp(0, 1) * 255).round() / 255
+            restored, clean = (restore(restorer, reasoner, one) * 255).round() / 255, one.clean_sides()
             psnr.append(float(likeness.psnr_db(restored, clean)))
             like.append(float(likeness.ssim(restored, clean)))
             left.append(float(reasoner.score_severities(restored).sum()))

@@ -20,7 +20,7 @@ from components.diagnosis import TYPES, Diagnosis
 from components.reasoner.model import ReasonerError
 from components.reasoner.reader import Reasoner
 from components.restorer import network, tiles
-from components.restorer.conditioning import condition_vector
+from components.restorer.conditioning import condition_vector, told_again
 
 # what is worst in a result must be worse by more than the reasoner's usual error than what was worst in the photo
 RISE = 12.0
@@ -124,10 +124,23 @@ class Models:
     ) -> np.ndarray:
         """The photo restored at full strength, unjudged: (H, W, 3) of the type of `image`.
 
-        `on_tile` hears after each tile which share in 0..1 of the photo is done; what it raises ends the work.
-        Raises ValueError for a bad edit.
+        Where refinement has taught the restorer to go on, the reasoner looks at the result, and what it still finds may
+        be restored once more; but not under a person's edits. `on_tile` hears after each tile which share in 0..1 of
+        the work is done; what it raises ends the work. Raises ValueError for a bad edit.
         """
-        return self.apply(image, seen.diagnosis.edited(edits or {}), None if edits else seen.embedding, on_tile)
+        if edits or self.restorer is None or not self.restorer.may_go_on:
+            return self.apply(image, seen.diagnosis.edited(edits or {}), None if edits else seen.embedding, on_tile)
+        tell = on_tile or (lambda share: None)
+        once = self.apply(image, seen.diagnosis, seen.embedding, lambda share: tell(share / 2))
+        now = self.look(once)
+        before, left = condition_vector(seen.diagnosis), told_again(condition_vector(now.diagnosis))
+        share = float(self.restorer.share(before[None].to(self.device), left[None].to(self.device)))
+        if not share:
+            tell(1.0)
+            return once
+        twice = self._painted(once, left, now.embedding, lambda share: tell((1 + share) / 2))
+        fade(once, twice, share)
+        return twice
 
     def settle(
         self,
@@ -165,7 +178,6 @@ class Models:
             return Restored(image, before, seen.diagnosis, told, {}, 0.0)
         return Restored(painted, before, after, None, {}, strength, told)
 
-    @torch.inference_mode()
     def apply(
         self,
         image: np.ndarray,
@@ -174,11 +186,21 @@ class Models:
         on_tile: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """The restorer alone: (H, W, 3) uint8 or uint16 under a given diagnosis and hidden state (D,) or None."""
+        return self._painted(image, condition_vector(diagnosis), embedding, on_tile)
+
+    @torch.inference_mode()
+    def _painted(
+        self,
+        image: np.ndarray,
+        condition: torch.Tensor,
+        embedding: torch.Tensor | None,
+        on_tile: Callable[[float], None] | None,
+    ) -> np.ndarray:
         if self.restorer is None:
             raise ModelRefError("these models were loaded to diagnose only; load them with a restorer")
-        condition = condition_vector(diagnosis).to(self.device)
         heard = None if embedding is None else embedding.to(self.device)
-        return tiles.restore(self.restorer, image, condition, heard, 1 if self.device == "cpu" else GPU_BATCH, on_tile)
+        batch = 1 if self.device == "cpu" else GPU_BATCH
+        return tiles.restore(self.restorer, image, condition.to(self.device), heard, batch, on_tile)
 
 
 def check_strength(strength: float) -> None:

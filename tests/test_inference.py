@@ -16,6 +16,7 @@ from components import inference
 from components.diagnosis import Diagnosis
 from components.inference import ModelRefError, Models, Restored
 from components.reasoner.reader import Reasoner
+from components.restorer.conditioning import CONDITION
 from components.restorer.network import Restorer
 from tests.tiny import REPOSITORY
 
@@ -24,6 +25,18 @@ LIFT = 80
 
 class Brighter(nn.Module):
     """Stands in for the restorer: LIFT of 255 brighter."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.chosen = share
+
+    @property
+    def may_go_on(self) -> bool:
+        return self.chosen > 0
+
+    def share(self, before, now):
+        assert before.shape == now.shape == (1, CONDITION)
+        return torch.tensor([self.chosen])
 
     def forward(self, image, condition, embedding, whole, sharpened):
         return image + LIFT / 255
@@ -174,6 +187,30 @@ def test_fading_blends_to_the_nearest_step(strength):
 def test_models_that_only_diagnose_say_so():
     with pytest.raises(ModelRefError, match="diagnose only"):
         Models(cast(Reasoner, Eye({100: HAZY})), None).restore(photo())
+
+
+def test_a_policy_that_goes_on_restores_what_is_still_found_and_takes_its_share():
+    eye = Eye({100: HAZY, 180: {"noise": (30.0, 0.9)}, 220: {}})
+    models = Models(cast(Reasoner, eye), cast(Restorer, Brighter(0.5)))
+    heard: list[float] = []
+    seen = models.look(photo())
+    painted = models.paint(photo(), seen, on_tile=heard.append)
+    # 180 after the first pass, white stops the second at 255: half of the way there
+    assert painted.flat[0] == 218 and eye.looks == [100, 180]
+    assert heard == sorted(heard) and heard[-1] == 1 and 0.5 in heard
+    # a person's wishes are carried out once
+    assert models.paint(photo(), seen, {"haze": 30.0}).flat[0] == 180 and eye.looks == [100, 180]
+
+
+def test_a_policy_that_stops_says_that_all_is_done():
+    class Stops(Brighter):
+        may_go_on = True
+
+    eye = Eye({100: HAZY, 180: {}})
+    models = Models(cast(Reasoner, eye), cast(Restorer, Stops()))
+    heard: list[float] = []
+    assert models.paint(photo(), models.look(photo()), on_tile=heard.append).flat[0] == 180
+    assert heard[-1] == 1
 
 
 def test_who_only_restores_need_not_load_tables():

@@ -46,6 +46,7 @@ PATCH = {
         "steps": 2,
         "photos_per_step": 2,
         "group_size": 4,
+        "learning_rate": 0.0001,
         "candidates": 12,
         "guard_every": 1,
         "guard_pairs": 2,

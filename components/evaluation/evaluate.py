@@ -40,10 +40,9 @@ def compare_restorers(
     }
     rows = list(zip(pictures, cleans, strict=True))
     for degraded, clean in storage.progress(rows, len(rows), "comparing restorers"):
-        reading = reasoner.read([degraded])
-        diagnosis = reasoner.diagnoses(reading)[0]
+        seen = supervised.look(degraded)
         for name, models in (("supervised", supervised), ("refined", refined)):
-            restored = degraded if diagnosis.is_clean else models.apply(degraded, diagnosis, reading.embedding[0])
+            restored = degraded if seen.diagnosis.is_clean else models.paint(degraded, seen)
             results[f"psnr_{name}"].append(metrics.psnr(restored, clean))
             results[f"left_{name}"].append(float(reasoner.score_severities([restored]).sum()))
     return {name: float(np.mean(values)) for name, values in results.items()}

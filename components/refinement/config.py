@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components import params
 
@@ -24,7 +24,9 @@ class RefineParams(params.Section):
     photos: str
     photos_share: float = Field(ge=0, le=1)
     explore_sigma: float = Field(gt=0)
-    learning_rate: float = Field(gt=0)
+    learning_rate: float = Field(ge=0)
+    policy_rate: float = Field(ge=0)
+    policy_kl: float = Field(ge=0)
     kl_weight: float = Field(ge=0)
     kl_target: float = Field(gt=0)
     kl_unlabelled: float = Field(ge=1)
@@ -49,3 +51,9 @@ class RefineParams(params.Section):
     max_edge_change: float = Field(ge=0)
     max_colour_shift: float = Field(ge=0)
     save_every: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _something_is_learnt(self) -> RefineParams:
+        if self.steps and not (self.learning_rate or self.policy_rate):
+            raise ValueError("learning_rate and policy_rate are both 0, so nothing is learnt; set steps to 0 instead")
+        return self

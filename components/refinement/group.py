@@ -24,7 +24,7 @@ WIDE = 16
 KL_SPEED, KL_RANGE = 0.1, (1e-3, 1e3)
 
 
-def explore(condition: Tensor, mean: Tensor, group: int, sigma: float, generator: torch.Generator) -> tuple:
+def explore(condition: Tensor, group: int, sigma: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """What `group` members hear of each of P diagnoses: conditions (P * group, C) and actions (P * group, ACTIONS).
 
     Relative changes of severities, confidences and factors, and of the whole effect; opposite in pairs, so that
@@ -35,7 +35,7 @@ def explore(condition: Tensor, mean: Tensor, group: int, sigma: float, generator
     noise = sigma * torch.cat([half, -half], 1).flatten(0, 1).to(condition.device)
     told = condition.repeat_interleave(group, 0)
     told[:, span] = (told[:, span] * (1 + noise[:, ACTIONS:])).clamp(0, 1)
-    return told, mean.repeat_interleave(group, 0) + noise[:, :ACTIONS]
+    return told, noise[:, :ACTIONS]
 
 
 def advantages(rewards: Tensor) -> Tensor:

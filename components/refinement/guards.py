@@ -13,7 +13,7 @@ import torch
 from components.refinement import likeness
 from components.refinement.artefacts import artefacts
 from components.refinement.config import RefineParams
-from components.refinement.pictures import Pictures, restore
+from components.refinement.pictures import Pictures, Sees, restore
 from components.refinement.scorer import Scorer
 from components.restorer import network
 
@@ -42,12 +42,12 @@ GUARDS = (
 )
 
 
-def measure(restorer: network.Restorer, pictures: Pictures, scorer: Scorer) -> dict[str, torch.Tensor]:
+def measure(restorer: network.Restorer, reasoner: Sees, pictures: Pictures, scorer: Scorer) -> dict[str, torch.Tensor]:
     """Every guard's measure (N,) of the pictures restored and rounded to 8 bits, as they would be saved."""
     rows: dict[str, list[torch.Tensor]] = {}
     for start in range(0, len(pictures), AT_ONCE):
         some = pictures.only(list(range(start, min(start + AT_ONCE, len(pictures)))))
-        restored, clean = (restore(restorer, some) * 255).round() / 255, some.clean_sides()
+        restored, clean = (restore(restorer, reasoner, some) * 255).round() / 255, some.clean_sides()
         measured = {
             "psnr": likeness.psnr_db(restored, clean),
             "ssim": likeness.ssim(restored, clean),

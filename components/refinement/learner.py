@@ -6,11 +6,11 @@ import copy
 
 import torch
 
-from components.reasoner.reader import eight_bits
 from components.refinement import group
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
-from components.refinement.pictures import Pictures, Sees, read
+from components.refinement.pictures import Pictures, Sees, look_again
+from components.refinement.policy import GoingOn, survey
 from components.refinement.quality import CleanPhotos
 from components.refinement.reward import Tried, drops_by_type, reward_terms
 from components.restorer import network
@@ -49,10 +49,15 @@ class Learner:
         self.reasoner, self.quality, self.judge = reasoner, quality, judge
         # groups try the hard pictures; the supervised loss is that of all kinds, so that these do not set the tone
         self.pictures, self.ordinary = pictures, ordinary
-        self.optimizer = torch.optim.Adam(self.restorer.parameters(), lr=config.learning_rate)
         self.tether = group.Tether(config.kl_weight, config.kl_target)
         self.labelled = [i for i, clean in enumerate(pictures.clean) if clean is not None]
         self.photos = [i for i, clean in enumerate(pictures.clean) if clean is None]
+        # the policy has an optimiser of its own; without a gradient this one passes it over
+        self.optimizer = torch.optim.Adam(self.restorer.parameters(), lr=config.learning_rate)
+        states = None
+        if config.policy_rate:
+            states = survey(config, supervised, reasoner, ordinary.joined(pictures.only(self.photos)), quality)
+        self.going_on = GoingOn(self.restorer, config, states)
 
     def state_dict(self) -> dict:
         """All that the next step depends on."""
@@ -61,6 +66,7 @@ class Learner:
             "mean": _weights(self.mean),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "kl_weight": self.tether.weight,
+            "policy_optimizer": copy.deepcopy(self.going_on.optimizer.state_dict()),
         }
 
     def load_state_dict(self, state: dict) -> None:
@@ -68,6 +74,7 @@ class Learner:
         self.mean.load_state_dict(state["mean"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.tether.weight = state["kl_weight"]
+        self.going_on.optimizer.load_state_dict(state["policy_optimizer"])
 
     def pick(self, generator: torch.Generator) -> list[int]:
         """The pictures of a step: a share of them without clean sides where there are such."""
@@ -80,8 +87,18 @@ class Learner:
 
     def step(self, number: int) -> dict[str, float]:
         """Step `number` of the training; every term for the log. The same number draws the same."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + number)
+        painted = self.painting_step(number, generator) if self.config.learning_rate else {}
+        decided: dict[str, float] = {}
+        if self.config.policy_rate:
+            decided = self.going_on.step(generator)
+            self.mean.policy.load_state_dict(self.restorer.policy.state_dict())
+        # where both learn, the reward that is told is that of what was painted in this step
+        return decided | painted
+
+    def painting_step(self, number: int, generator: torch.Generator) -> dict[str, float]:
+        """Move the network towards what the better members of some groups painted."""
         config, restorer = self.config, self.restorer
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + number)
         some = self.pictures.only(self.pick(generator))
         degraded, clean = as_batch(some.degraded), some.clean_sides()
         known = torch.tensor([side is not None for side in some.clean])
@@ -146,11 +163,10 @@ class Learner:
         """
         size, restorer = self.config.group_size, self.restorer
         half = size // 2
-        mean = restorer.action_mean(some.conditions)
-        told, action = group.explore(some.conditions, mean, half, self.config.explore_sigma, generator)
+        told, action = group.explore(some.conditions, half, self.config.explore_sigma, generator)
         repeated = degraded.repeat_interleave(half, 0).contiguous(memory_format=torch.channels_last)
         once = restorer(repeated, told, some.embeddings.repeat_interleave(half, 0), action)
-        again = read(self.reasoner, [""] * len(once), eight_bits(once), [None] * len(once))
+        again = look_again(self.reasoner, once)
         twice = restorer(once.clamp(0, 1), again.conditions, again.embeddings)
         painted = torch.stack([side.unflatten(0, (-1, half)) for side in (once, twice)], 1).flatten(0, 2)
         restored = painted.clamp(0, 1)

@@ -8,7 +8,7 @@ chance wills, and single protocols of others. All of them stand under the reason
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +19,10 @@ from components.degradations import presets
 from components.degradations import recipe as recipes
 from components.degradations.light import uniform
 from components.diagnosis import Diagnosis
-from components.reasoner.reader import Reading, Reasoner
+from components.reasoner.reader import Reading, Reasoner, eight_bits
 from components.refinement.config import RefineParams
 from components.restorer import network
-from components.restorer.conditioning import SEVERITIES, condition_vector
+from components.restorer.conditioning import SEVERITIES, condition_vector, told_again
 from components.restorer.data import Pairs, as_batch
 from components.synthesis.pairs import cut, draw_box
 
@@ -177,9 +177,29 @@ def from_folder(reasoner: Reasoner, folder: str | Path, size: int, count: int, s
     return read(reasoner, ["photo"] * count, regions, [None] * count)
 
 
+def look_again(reasoner: Sees, restored: torch.Tensor) -> Pictures:
+    """Restored pictures (N, 3, H, W) as they would be saved, and what a second restoration is told of them."""
+    found = read(reasoner, [""] * len(restored), eight_bits(restored), [None] * len(restored))
+    return replace(found, conditions=told_again(found.conditions))
+
+
 @torch.no_grad()
-def restore(restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
-    """(N, 3, H, W) restored pictures, clipped to [0, 1]."""
+def restore(restorer: network.Restorer, reasoner: Sees, pictures: Pictures) -> torch.Tensor:
+    """(N, 3, H, W) restored pictures, clipped to [0, 1]; twice where the restorer's policy goes on."""
+    once = one_by_one(restorer, pictures)
+    if not restorer.may_go_on:
+        return once
+    now = look_again(reasoner, once)
+    share = restorer.share(pictures.conditions, now.conditions)
+    going = share.nonzero()[:, 0].tolist()
+    if going:
+        first = as_batch(now.degraded)[going]
+        once[going] = first + share[going, None, None, None] * (one_by_one(restorer, now.only(going)) - first)
+    return once
+
+
+def one_by_one(restorer: network.Restorer, pictures: Pictures) -> torch.Tensor:
+    """(N, 3, H, W) restored once, clipped to [0, 1]."""
     rows = [
         restorer(as_batch([picture]), pictures.conditions[i : i + 1], pictures.embeddings[i : i + 1])
         for i, picture in enumerate(pictures.degraded)
@@ -235,5 +255,5 @@ def severity_left(reasoner: Reasoner, restorer: network.Restorer, pictures: Pict
     rows = []
     for start in range(0, len(pictures), READ_AT_ONCE):
         some = pictures.only(list(range(start, min(start + READ_AT_ONCE, len(pictures)))))
-        rows.append(reasoner.score_severities(restore(restorer, some)).sum(1))
+        rows.append(reasoner.score_severities(restore(restorer, reasoner, some)).sum(1))
     return torch.cat(rows)

@@ -51,14 +51,14 @@ class Watch:
     held_at: int = 0
 
     @staticmethod
-    def over(pictures: Pictures, supervised: network.Restorer, start: dict) -> Watch:
-        restored, clean = restore(supervised, pictures), pictures.clean_sides()
+    def over(pictures: Pictures, supervised: network.Restorer, reasoner: Reasoner, start: dict) -> Watch:
+        restored, clean = restore(supervised, reasoner, pictures), pictures.clean_sides()
         psnr, ssim = likeness.psnr_db(restored, clean), likeness.ssim(restored, clean)
         return Watch(pictures, float(psnr.mean()), float(ssim.mean()), start)
 
     def look(self, learner: Learner, step: int) -> tuple[dict[str, float], torch.Tensor]:
         """Guard figures of the restorer after `step` steps, and its pictures. Notes the state, or that it is lost."""
-        restored, clean = restore(learner.mean, self.pictures), self.pictures.clean_sides()
+        restored, clean = restore(learner.mean, learner.reasoner, self.pictures), self.pictures.clean_sides()
         psnr = float(likeness.psnr_db(restored, clean).mean())
         ssim = float(likeness.ssim(restored, clean).mean())
         left = float(learner.reasoner.score_severities(restored).sum(1).mean())
@@ -85,7 +85,7 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     guard = found.only(list(range(0, len(found), every))[: config.guard_pairs])
     if not len(guard):
         raise NothingFound("the reasoner finds nothing in any of the guard pairs; train it first")
-    watch = Watch.over(guard, supervised, learner.state_dict())
+    watch = Watch.over(guard, supervised, reasoner, learner.state_dict())
     print(f"refine: the guard pairs begin at {watch.psnr:.4f} dB, SSIM {watch.ssim:.4f}", flush=True)
     first, path = 0, folder / "last.pt"
     storage.drop_damaged(list(folder.glob(path.name)))
@@ -100,7 +100,8 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
             break
         logged = learner.step(step)
         run.metrics(logged, step=step + 1)
-        print(f"refine step {step + 1}/{config.steps} reward {logged['reward']:.4f} kl {logged['kl']:.4f}", flush=True)
+        kl = logged.get("kl", logged.get("policy_kl", 0.0))
+        print(f"refine step {step + 1}/{config.steps} reward {logged['reward']:.4f} kl {kl:.4f}", flush=True)
         last = step + 1 == config.steps
         if (step + 1) % config.guard_every == 0 or last:
             figures, restored = watch.look(learner, step + 1)
@@ -141,7 +142,7 @@ def accept(
         pictures = pictures.joined(anew(reasoner, validation.clean[::ANEW_EVERY], config.seed + 1).found())
     if not len(pictures):
         raise NothingFound("the reasoner finds nothing in any of the validation pairs; train it first")
-    before, after = (guards.measure(restorer, pictures, scorer) for restorer in (supervised, refined))
+    before, after = (guards.measure(restorer, reasoner, pictures, scorer) for restorer in (supervised, refined))
     reasons = guards.failures(before, after, pictures.cases, config)
     figures = guards.report(before, after, pictures.cases)
     return {**figures, "scorer_error": scorer.error(validation), "accepted": float(not reasons)}, reasons

@@ -18,6 +18,13 @@ CONFIDENCES = slice(len(TYPES), 2 * len(TYPES))
 FACTORS = slice(2 * len(TYPES), 2 * len(TYPES) + len(FACTOR_NAMES))
 BLUR_KIND = slice(FACTORS.stop, FACTORS.stop + len(BLUR_KINDS))
 FACTOR_OWNERS = torch.tensor([TYPES.index(kind) for kind, _ in FACTOR_NAMES])  # type: ignore[arg-type]
+# all that is said of haze and low light
+_WIDE = [TYPES.index("haze"), TYPES.index("low_light")]
+GUESSED = [
+    *_WIDE,
+    *(CONFIDENCES.start + i for i in _WIDE),
+    *(FACTORS.start + i for i, owner in enumerate(FACTOR_OWNERS.tolist()) if owner in _WIDE),
+]
 ANGLES = torch.tensor([i for i, (_, name) in enumerate(FACTOR_NAMES) if name == "angle_deg"])
 # how often a type is misheard, and what a made-up finding looks like: (least, range) of severity and confidence
 MISHEARD = 0.15
@@ -36,6 +43,17 @@ def condition_vector(diagnosis: Diagnosis) -> torch.Tensor:
     blur = diagnosis.findings.get("blur")
     values += [float(blur is not None and blur.factors.get("kind") == kind) for kind in BLUR_KINDS]
     return torch.tensor([*values, 1.0])
+
+
+def told_again(condition: torch.Tensor) -> torch.Tensor:
+    """(..., CONDITION) as a second restoration hears it: without haze and low light.
+
+    How bright and how clear a scene was is a guess that the first one has made; made twice it goes wrong by decibels,
+    whatever is left to be seen of it (docs/experiments.md).
+    """
+    told = condition.clone()
+    told[..., GUESSED] = 0
+    return told
 
 
 def mirrored(condition: torch.Tensor) -> torch.Tensor:

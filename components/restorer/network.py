@@ -33,9 +33,13 @@ CODE = 64
 SURVEY_PX = 64
 # the strongest severity (of 1, i.e. 100) from which the network acts with its full force
 FULL_GATE = 0.08
-# the policy's actions: a factor on each severity that the network hears, and one on its whole effect
+# how a try of refinement may differ: a factor on each severity that the network hears, and one on its whole effect
 ACTIONS = len(TYPES) + 1
-MOST_CHANGE = 0.6
+# what the policy chooses from after a restoration: how much of a second one is taken. All of it is seldom worth what
+# it costs (docs/experiments.md)
+SHARES = (0.0, 0.6)
+# its log-odds before it has learnt anything: a restorer that was only supervised stops
+STOPS = (2.0, 0.0)
 
 
 class RestorerError(ValueError):
@@ -157,16 +161,30 @@ class Restorer(nn.Module):
         self.up2, self.up1 = nn.Conv2d(eighth, 4 * quarter, 1), nn.Conv2d(quarter, 4 * half, 1)
         self.decode2, self.decode1 = Level(quarter, shape.blocks[1]), Level(half, shape.blocks[0])
         self.affine, self.residual = nn.Conv2d(eighth, 12, 3, padding=1), nn.Conv2d(half, 12, 3, padding=1)
-        # what refinement learns: how far to trust and how hard to act, per photo; zero means as supervised
-        self.policy = nn.Linear(CONDITION, ACTIONS)
+        # what refinement learns: from what was said before and is said now, whether to go on; zero means to stop
+        self.policy = nn.Linear(2 * CONDITION, len(SHARES))
         for layer in (self.affine, self.residual, self.policy):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         nn.init.zeros_(self.enter_sharpened.weight)
 
-    def action_mean(self, condition: torch.Tensor) -> torch.Tensor:
-        """(B, ACTIONS) in [-MOST_CHANGE, MOST_CHANGE]: relative changes of severities and of the effect."""
-        return MOST_CHANGE * torch.tanh(self.policy(condition))
+    @property
+    def may_go_on(self) -> bool:
+        """Whether anything was ever learnt of when to restore a second time."""
+        return bool(self.policy.weight.any() or self.policy.bias.any())
+
+    def choices(self, before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+        """(B, SHARES) log-probabilities of how much of a second restoration is to be taken.
+
+        `before`, `now` (B, CONDITION): what the reasoner said of the photos and says of the restored ones.
+        """
+        learnt = self.policy(torch.cat([before, now], 1))
+        return (learnt + learnt.new_tensor(STOPS)).log_softmax(1)
+
+    def share(self, before: torch.Tensor, now: torch.Tensor) -> torch.Tensor:
+        """(B,) the likeliest of SHARES; 0 where `now` finds nothing, for nothing would change."""
+        likeliest = now.new_tensor(SHARES)[self.choices(before, now).argmax(1)]
+        return likeliest * (now[:, SEVERITIES].amax(1) > 0)
 
     def forward(
         self,
@@ -179,13 +197,14 @@ class Restorer(nn.Module):
     ) -> torch.Tensor:
         """Restore. `condition` (B, CONDITION); `embedding` (B, D) or None; rows of zeros count as not given.
 
-        Without `action` (B, ACTIONS) the policy's mean acts. Without `whole` the pictures are whole photos. What
-        `sharpen` would make of the pictures may be given, if it was made with their surroundings. Values are not
-        clipped.
+        `action` (B, ACTIONS): relative changes of the severities that are heard and of the whole effect. Without
+        `whole` the pictures are whole photos. What `sharpen` would make of the pictures may be given, if it was made
+        with their surroundings. Values are not clipped.
         """
-        change = self.action_mean(condition) if action is None else action
-        heard = condition.clone()
-        heard[:, SEVERITIES] = (condition[:, SEVERITIES] * (1 + change[:, : len(TYPES)])).clamp(0, 1)
+        heard = condition
+        if action is not None:
+            heard = condition.clone()
+            heard[:, SEVERITIES] = (condition[:, SEVERITIES] * (1 + action[:, : len(TYPES)])).clamp(0, 1)
         code = self.condition(heard)
         if embedding is not None:
             given = (embedding.abs().amax(1, keepdim=True) > 0).float()
@@ -193,7 +212,9 @@ class Restorer(nn.Module):
         whole = whole or Whole.of(image)
         if sharpened is None:
             sharpened = self.sharpen(image, condition, whole.prints)
-        effect = self.effect(image, sharpened, code, whole) * (1 + change[:, -1])[:, None, None, None]
+        effect = self.effect(image, sharpened, code, whole)
+        if action is not None:
+            effect = effect * (1 + action[:, -1])[:, None, None, None]
         return image + self.gate(condition)[:, None, None, None] * effect
 
     def sharpen(

@@ -24,19 +24,19 @@ WIDTH = 8
 
 
 class Contrast:
-    """Takes every picture for hazy, the more so the less its neighbouring pixels differ."""
+    """Takes every picture for blurred, the more so the less its neighbouring pixels differ."""
 
     def score_severities(self, images: torch.Tensor) -> torch.Tensor:
         severities = torch.zeros(len(images), 7)
-        severities[:, 0] = 100 * (1 - images.clamp(0, 1).diff(dim=-1).abs().mean((1, 2, 3)))
+        severities[:, 4] = 100 * (1 - images.clamp(0, 1).diff(dim=-1).abs().mean((1, 2, 3)))
         return severities
 
     def read(self, images: list[np.ndarray]) -> Reading:
-        return Reading([self.score_severities(as_batch(images))[:, 0]], torch.zeros(len(images), WIDTH))
+        return Reading([self.score_severities(as_batch(images))[:, 4]], torch.zeros(len(images), WIDTH))
 
     def diagnoses(self, reading: Reading) -> list[Diagnosis]:
         return [
-            Diagnosis(findings={"haze": Finding(severity=max(1.0, severity), confidence=0.9)})
+            Diagnosis(findings={"blur": Finding(severity=max(1.0, severity), confidence=0.9)})
             for severity in reading.probabilities[0].tolist()
         ]
 

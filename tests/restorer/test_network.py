@@ -50,7 +50,7 @@ def test_the_diagnosis_and_the_hidden_state_are_heard(trained):
     assert not torch.allclose(trained(image, condition(noise=50), torch.randn(1, 12)), plain)
 
 
-def test_actions_change_the_effect_and_the_mean_action_starts_at_none(trained):
+def test_actions_change_the_effect(trained):
     image, told = torch.rand(1, 3, 32, 32), condition(blur=60)
     none = torch.zeros(1, network.ACTIONS)
     assert torch.equal(trained(image, told, None, none), trained(image, told))
