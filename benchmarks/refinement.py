@@ -24,6 +24,7 @@ from components.reasoner.reader import Reasoner
 from components.refinement.config import RefineParams
 from components.refinement.learner import Learner
 from components.refinement.pictures import gather
+from components.refinement.policy import survey
 from components.refinement.quality import CleanPhotos
 from components.restorer import network
 from components.restorer.data import load_split
@@ -64,7 +65,9 @@ def run_seed(config: RefineParams, arms: list[str], out: Path, split: str, per_c
                 gathered = gather(config, pairs, reasoner, supervised)
                 quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
             own = config.model_copy(update=ARMS[arm])
-            learner = Learner(own, supervised, reasoner, *gathered, quality, None)
+            assert quality is not None
+            states = survey(own, supervised, reasoner, gathered[1], quality) if own.policy_rate else None
+            learner = Learner(own, supervised, reasoner, *gathered, quality, None, states)
             for step in range(config.steps):
                 told = refinement_measure.supervised_step(learner, step) if arm == "supervised" else learner.step(step)
                 print(f"seed {config.seed} {arm} {step + 1}/{config.steps}", json.dumps(told), flush=True)

@@ -24,6 +24,7 @@ from components.refinement import artefacts, likeness
 from components.refinement.config import RefineParams
 from components.refinement.learner import Learner
 from components.refinement.pictures import Pictures, gather, of_pairs, restore
+from components.refinement.policy import survey
 from components.refinement.quality import CleanPhotos
 from components.restorer import network
 from components.restorer.data import load_split
@@ -68,7 +69,8 @@ def run(guards: str, out: Path, steps: int, rate: float) -> None:
     pairs = load_split("train")
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
     hard, ordinary = gather(config, pairs, reasoner, supervised)
-    learner, seen = Learner(config, supervised, reasoner, hard, ordinary, quality, None), watched()
+    states = survey(config, supervised, reasoner, ordinary, quality)
+    learner, seen = Learner(config, supervised, reasoner, hard, ordinary, quality, None, states), watched()
     log = [{"step": 0, **look(supervised, reasoner, seen)[0]}]
     for step in range(steps):
         told = learner.step(step)

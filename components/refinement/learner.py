@@ -10,7 +10,7 @@ from components.refinement import group
 from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
 from components.refinement.pictures import Pictures, Sees, look_again
-from components.refinement.policy import GoingOn, survey
+from components.refinement.policy import GoingOn, States
 from components.refinement.quality import CleanPhotos
 from components.refinement.reward import Tried, drops_by_type, reward_terms
 from components.restorer import network
@@ -31,7 +31,8 @@ def learning_rate(number: int, config: RefineParams) -> float:
 class Learner:
     """The restorer in training, the supervised one it is tethered to, and what judges its tries.
 
-    `mean` is the running mean of the restorer in training, which is what is kept.
+    `states` are what the policy learns from (policy.py). `mean` is the running mean of the restorer in training, which
+    is what is kept.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Learner:
         ordinary: Pictures,
         quality: CleanPhotos,
         judge: Judge | None,
+        states: States | None,
     ) -> None:
         self.config, self.supervised = config, supervised
         self.restorer, self.mean = copy.deepcopy(supervised), copy.deepcopy(supervised).requires_grad_(False)
@@ -54,9 +56,6 @@ class Learner:
         self.photos = [i for i, clean in enumerate(pictures.clean) if clean is None]
         # the policy has an optimiser of its own; without a gradient this one passes it over
         self.optimizer = torch.optim.Adam(self.restorer.parameters(), lr=config.learning_rate)
-        states = None
-        if config.policy_rate:
-            states = survey(config, supervised, reasoner, ordinary.joined(pictures.only(self.photos)), quality)
         self.going_on = GoingOn(self.restorer, config, states)
 
     def state_dict(self) -> dict:

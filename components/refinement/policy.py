@@ -14,6 +14,7 @@ import torch
 
 from components.diagnosis import TYPES
 from components.refinement.config import RefineParams
+from components.refinement.judge import Judge
 from components.refinement.pictures import READ_AT_ONCE, Pictures, Sees, look_again, one_by_one
 from components.refinement.quality import CleanPhotos
 from components.refinement.reward import Tried, reward_terms
@@ -66,9 +67,14 @@ class States:
 
 @torch.no_grad()
 def survey(
-    config: RefineParams, restorer: Restorer, reasoner: Sees, pictures: Pictures, quality: CleanPhotos
+    config: RefineParams,
+    restorer: Restorer,
+    reasoner: Sees,
+    pictures: Pictures,
+    quality: CleanPhotos,
+    judge: Judge | None = None,
 ) -> States | None:
-    """Every share of a second restoration, tried where something is left after the first; the judge is not asked.
+    """Every share of a second restoration, tried where something is left after the first.
 
     None where nothing is left of any picture.
     """
@@ -78,30 +84,44 @@ def survey(
         now = look_again(reasoner, one_by_one(restorer, some))
         still = [i for i, told in enumerate(now.conditions) if float(told[SEVERITIES].max()) > 0]
         if still:
-            parts.append(_tried(config, restorer, reasoner, some.only(still), now.only(still), quality))
+            some, now = some.only(still), now.only(still)
+            once, twice = as_batch(now.degraded), one_by_one(restorer, now)
+            shares = [((once + share * (twice - once)) * 255).round() / 255 for share in SHARES]
+            parts.append(_tried(config, reasoner, some, now, torch.stack(shares, 1), quality, judge))
     return States.joined(parts)
 
 
 def _tried(
-    config: RefineParams, restorer: Restorer, reasoner: Sees, some: Pictures, now: Pictures, quality: CleanPhotos
+    config: RefineParams,
+    reasoner: Sees,
+    some: Pictures,
+    now: Pictures,
+    restored: torch.Tensor,
+    quality: CleanPhotos,
+    judge: Judge | None,
 ) -> States:
-    """The states of some pictures, from what the reasoner says of them restored once, `now`."""
-    once, twice = as_batch(now.degraded), one_by_one(restorer, now)
+    """The states of M pictures, from what the reasoner says of them restored once, `now`, and from what each share of a
+    second restoration makes of them, (M, SHARES, 3, H, W)."""
+    many, degraded, clean = len(SHARES), as_batch(some.degraded), some.clean_sides()
     known = torch.tensor([side is not None for side in some.clean])
-    found, clean, nothing = (
-        reasoner.score_severities(as_batch(some.degraded)),
-        some.clean_sides(),
-        torch.zeros(len(some)),
+    found, each = reasoner.score_severities(degraded), restored.flatten(0, 1)
+    left = reasoner.score_severities(each)
+    nothing = torch.zeros(len(each))
+    far = quality.distance(each) if config.weight_quality else nothing
+    before = found.repeat_interleave(many, 0)
+    preferred = judge.preferences(degraded, restored, (before - left).sum(1).view(-1, many)) if judge else nothing
+    tried = Tried(
+        before,
+        left,
+        each,
+        clean.repeat_interleave(many, 0),
+        known.repeat_interleave(many),
+        far,
+        preferred.flatten(),
     )
-    terms, left = [], []
-    for share in SHARES:
-        restored = ((once + share * (twice - once)) * 255).round() / 255
-        far = quality.distance(restored) if config.weight_quality else nothing
-        left.append(reasoner.score_severities(restored))
-        terms.append(reward_terms(Tried(found, left[-1], restored, clean, known, far, nothing), config))
-    stacked = {name: torch.stack([each[name] for each in terms], 1) for name in terms[0]}
+    terms = {name: values.view(-1, many) for name, values in reward_terms(tried, config).items()}
     strictness = torch.where(known, 1.0, config.kl_unlabelled)
-    return States(some.conditions, now.conditions, stacked, found, torch.stack(left, 1), strictness)
+    return States(some.conditions, now.conditions, terms, found, left.unflatten(0, (-1, many)), strictness)
 
 
 class GoingOn:

@@ -25,6 +25,7 @@ from components.refinement.config import RefineParams
 from components.refinement.judge import Judge
 from components.refinement.learner import Learner
 from components.refinement.pictures import NothingFound, Pictures, anew, gather, of_pairs, restore
+from components.refinement.policy import States, survey
 from components.refinement.quality import CleanPhotos
 from components.refinement.scorer import Scorer
 from components.restorer import network
@@ -78,7 +79,12 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
     print(f"refine: {len(hard)} hard pictures of {len(ordinary)} with a finding", flush=True)
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // CLEAN_PHOTOS)])
     judge = Judge(config) if config.weight_judge else None
-    learner = Learner(config, supervised, reasoner, hard, ordinary, quality, judge)
+    states = None
+    if config.policy_rate:
+        bare = hard.only([i for i, clean in enumerate(hard.clean) if clean is None])
+        states = surveyed(config, folder / "states.pt", supervised, reasoner, ordinary.joined(bare), quality, judge)
+        print(f"refine: something is left of {len(states) if states else 0} pictures restored once", flush=True)
+    learner = Learner(config, supervised, reasoner, hard, ordinary, quality, judge, states)
     validation = load_split("val")
     found = of_pairs(validation, list(range(1, len(validation.ids), 2))).found()
     every = max(1, len(found) // config.guard_pairs)
@@ -116,6 +122,26 @@ def train(config: RefineParams, folder: Path, run, pairs: Pairs, reasoner: Reaso
         print(f"refine: the guard pairs lost at step {watch.stopped_at}; back to step {watch.held_at}", flush=True)
         learner.load_state_dict(watch.good)
     return learner.mean, watch.held_at
+
+
+def surveyed(
+    config: RefineParams,
+    path: Path,
+    supervised: network.Restorer,
+    reasoner: Reasoner,
+    pictures: Pictures,
+    quality: CleanPhotos,
+    judge: Judge | None,
+) -> States | None:
+    """What the policy learns from, kept in a file: a resumed training asks no judge a second time."""
+    storage.drop_damaged([path] if path.exists() else [])
+    if path.exists():
+        kept = torch.load(path, weights_only=True)
+    else:
+        states = survey(config, supervised, reasoner, pictures, quality, judge)
+        kept = {"states": states and vars(states)}
+        network.save_state(kept, path)
+    return States(**kept["states"]) if kept["states"] else None
 
 
 def save_samples(path: Path, pictures: Pictures, restored: torch.Tensor) -> Path:

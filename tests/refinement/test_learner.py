@@ -13,6 +13,7 @@ from components.diagnosis import Diagnosis, Finding
 from components.reasoner.reader import Reading
 from components.refinement.learner import Learner
 from components.refinement.pictures import Pictures
+from components.refinement.policy import survey
 from components.refinement.quality import CleanPhotos
 from components.restorer.conditioning import CONDITION, CONFIDENCES, KNOWN, SEVERITIES
 from components.restorer.data import as_batch
@@ -63,7 +64,9 @@ def learner_of(config, hard, quality, **changed) -> Learner:
     settings = {"steps": 6, "photos_per_step": 3, "group_size": 4, "learning_rate": 0.001, **changed}
     labelled = hard.only([i for i, clean in enumerate(hard.clean) if clean is not None])
     ordinary = labelled if len(labelled) else hard
-    return Learner(config.model_copy(update=settings), small_restorer(WIDTH), Contrast(), hard, ordinary, quality, None)
+    own, restorer, scorer = config.model_copy(update=settings), small_restorer(WIDTH), Contrast()
+    states = survey(own, restorer, scorer, ordinary, quality)
+    return Learner(own, restorer, scorer, hard, ordinary, quality, None, states)
 
 
 def test_golden_steps(config, hard, quality):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from components.diagnosis import Diagnosis
 from components.reasoner.reader import Reading
+from components.refinement.judge import Judge
 from components.refinement.pictures import Pictures
 from components.refinement.policy import GoingOn, States, divergence, survey
 from components.refinement.quality import CleanPhotos
@@ -93,12 +95,22 @@ def test_the_survey_tries_every_share_on_what_is_still_found(config, photos):
     degraded = [np.full_like(side, 40), np.full_like(side, 200), np.full_like(side, 60)]
     told = states(3)[0]
     some = Pictures(["noise"] * 3, degraded, [side, side, None], told, torch.zeros(3, 8))
-    settings = {"weight_fidelity": 0.0, "weight_quality": 0.0, "kl_unlabelled": 4.0}
-    tried = survey(config.model_copy(update=settings), small_restorer(8), Dark(), some, CleanPhotos([side] * 8))
+    settings = {"weight_fidelity": 0.0, "weight_quality": 0.0, "weight_judge": 0.01, "kl_unlabelled": 4.0}
+    asked = []
+
+    class LikesMore:
+        def preferences(self, degraded, restored, drop):
+            asked.append((degraded.shape, restored.shape, drop.shape))
+            return torch.tensor([[-1.0, 1.0]] * len(degraded))
+
+    own, judge = config.model_copy(update=settings), cast(Judge, LikesMore())
+    tried = survey(own, small_restorer(8), Dark(), some, CleanPhotos([side] * 8), judge)
+    assert asked == [((2, 3, 64, 64), (2, len(SHARES), 3, 64, 64), (2, len(SHARES)))]
     assert tried is not None and tried.strictness.tolist() == [1, 4]
     assert torch.equal(tried.before, told[[0, 2]])
     # a second restoration is not told of haze again
     assert (tried.now[:, SEVERITIES] > 0).sum(1).tolist() == [1, 1] and (tried.now[:, NOISE] == 0.5).all()
+    assert tried.terms["judge"].tolist() == [pytest.approx([-0.01, 0.01])] * 2
     # the small restorer brightens, so each share leaves less of what this scorer dislikes
     assert (tried.rewards.diff(dim=1) > 0).all()
 

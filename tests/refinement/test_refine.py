@@ -43,7 +43,10 @@ def test_what_is_accepted_goes_on(readied, undisturbed):
     with sqlite3.connect(readied / "mlflow.db") as store:
         logged = {key for (key,) in store.execute("select key from latest_metrics")}
     wanted = {"reward", "reward_severity", "reward_rise", "reward_fidelity", "reward_quality", "reward_judge"}
-    assert wanted | {"kl", "kl_weight", "policy_kl", "goes_on", "group_spread", "guard_psnr", "val_psnr_anew_refined"} <= logged
+    assert (
+        wanted | {"kl", "kl_weight", "policy_kl", "goes_on", "group_spread", "guard_psnr", "val_psnr_anew_refined"}
+        <= logged
+    )
     assert len(list((readied / "work/refine").glob("*/samples/step-*.png"))) == 2
 
 
