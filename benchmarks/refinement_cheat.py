@@ -3,8 +3,8 @@
     python -m benchmarks.refinement_cheat --guards off --out work/cheat      # a run; then the same with: on
     python -m benchmarks.refinement_cheat --picture docs/reward-hacking      # PNG and JPEG of both runs
 
-`off`: no tether, no fidelity, no supervised loss, no quality term: nothing but what the reasoner says. The pictures
-and figures are of validation pairs that no step saw.
+In a folder in which the models were trained. `off`: no tether, no fidelity, no supervised loss, no quality term:
+nothing but what the reasoner says. The pictures and figures are of validation pairs that no step saw.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from components.refinement import artefacts, likeness
 from components.refinement.config import RefineParams
 from components.refinement.learner import Learner
 from components.refinement.pictures import Pictures, gather, of_pairs, restore
-from components.refinement.policy import survey
 from components.refinement.quality import CleanPhotos
 from components.restorer import network
 from components.restorer.data import load_split
@@ -62,15 +61,15 @@ def look(restorer: network.Restorer, reasoner: Reasoner, pictures: Pictures) -> 
 
 def run(guards: str, out: Path, steps: int, rate: float) -> None:
     torch.manual_seed(0)
-    changed = {"steps": steps, "learning_rate": rate, **(OFF if guards == "off" else {})}
+    # the network alone: the policy cannot paint what the network would not
+    changed = {"steps": steps, "learning_rate": rate, "policy_rate": 0.0, **(OFF if guards == "off" else {})}
     config = params.load("refine", RefineParams).model_copy(update=changed)
     reasoner, supervised = Reasoner("models/reasoner"), network.load("models/restorer")
     out.mkdir(parents=True, exist_ok=True)
     pairs = load_split("train")
     quality = CleanPhotos(pairs.clean[:: max(1, len(pairs.ids) // 300)])
     hard, ordinary = gather(config, pairs, reasoner, supervised)
-    states = survey(config, supervised, reasoner, ordinary, quality)
-    learner, seen = Learner(config, supervised, reasoner, hard, ordinary, quality, None, states), watched()
+    learner, seen = Learner(config, supervised, reasoner, hard, ordinary, quality, None, None), watched()
     log = [{"step": 0, **look(supervised, reasoner, seen)[0]}]
     for step in range(steps):
         told = learner.step(step)
