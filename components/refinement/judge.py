@@ -1,8 +1,8 @@
 """A second opinion for the reward: which of two restored pictures looks better, asked of a model behind an
 OpenAI-compatible endpoint.
 
-One question a photo and step: the members of its group that leave the least and the most severity, in changing
-order. An endpoint that is down, slow or talks nonsense costs a line and its term of that step; after GIVE_UP such steps
+One question a photo and step of the network, one a candidate of the policy, which come in steps of some sixteen: the
+members of its group that leave the least and the most severity, in changing order. An endpoint that is down, slow or talks nonsense costs a line and its term of that step; after GIVE_UP such steps
 in a row it is not asked again. The key is that of the teacher (components/annotation/endpoint.py).
 """
 
