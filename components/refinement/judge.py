@@ -2,8 +2,9 @@
 OpenAI-compatible endpoint.
 
 One question a photo and step of the network, one a candidate of the policy, which come in steps of some sixteen: the
-members of its group that leave the least and the most severity, in changing order. An endpoint that is down, slow or talks nonsense costs a line and its term of that step; after GIVE_UP such steps
-in a row it is not asked again. The key is that of the teacher (components/annotation/endpoint.py).
+members of its group that leave the least and the most severity, in changing order. An endpoint that is down, slow or
+talks nonsense costs a line and its term of that step; after GIVE_UP such steps in a row it is not asked again. The key
+is that of the teacher (components/annotation/endpoint.py).
 """
 
 from __future__ import annotations
