@@ -2,8 +2,9 @@
 
     python -m components.refinement.refine
 
-Groups of tries on hard pictures move the restorer towards what the frozen reasoner and the clean side like better
-(group.py, reward.py). Every few steps some validation pairs stand guard: when they lose, training stops and goes back.
+A policy learns when to restore a second time, from what the frozen reasoner and the clean side like better (policy.py,
+reward.py); where `refine.learning_rate` is not 0, groups of tries on hard pictures move the network as well (group.py).
+Every few steps some validation pairs stand guard: when they lose, training stops and goes back.
 At last the refined restorer must pass measures that no reward saw (guards.py); else the supervised one goes on.
 """
 
