@@ -2,6 +2,7 @@
 
     python -m benchmarks.refinement --seeds 1 2 3 --out work/refinement       # what is there is not run again
     python -m benchmarks.refinement --arms network both --split val           # the network learns too
+    python -m benchmarks.refinement --arms refined joint --rounds 2           # the reasoner learns too
     python -m benchmarks.refinement --out work/refinement --table             # the table alone
 
 Run it where `dvc repro` ended (models/, data/). Every arm is measured on test pairs of every case, on the same clean
@@ -19,13 +20,14 @@ from pathlib import Path
 import torch
 
 from benchmarks import refinement_measure
-from components import params
+from components import params, tracking
 from components.reasoner.reader import Reasoner
 from components.refinement.config import RefineParams
 from components.refinement.learner import Learner
 from components.refinement.pictures import gather
 from components.refinement.policy import survey
 from components.refinement.quality import CleanPhotos
+from components.refinement.refine import Heard, alternate
 from components.restorer import network
 from components.restorer.data import load_split
 
@@ -37,6 +39,7 @@ ARMS: dict[str, dict] = {
     "network": {"learning_rate": RATE, "policy_rate": 0.0},
     "both": {"learning_rate": RATE},
     "supervised": {"learning_rate": RATE, "policy_rate": 0.0},
+    "joint": {},
 }
 COLUMNS = (
     ("known", "left", "severity left"),
@@ -58,8 +61,12 @@ def run_seed(config: RefineParams, arms: list[str], out: Path, split: str, per_c
     gathered, quality = None, None
     for arm in wanted:
         began = time.process_time()
-        restorer = supervised
-        if arm != "before":
+        restorer, heard, seen = supervised, reasoner, held_out
+        if arm == "joint":
+            restorer, _, last = alternate(config, out / f"joint-{config.seed}", tracking.NoRun(), Heard.first())
+            heard = last.reasoner
+            seen = refinement_measure.held_out(heard, split, per_case, strange, priors=False)
+        elif arm != "before":
             if gathered is None:
                 pairs = load_split("train")
                 gathered = gather(config, pairs, reasoner, supervised)
@@ -73,7 +80,8 @@ def run_seed(config: RefineParams, arms: list[str], out: Path, split: str, per_c
                 print(f"seed {config.seed} {arm} {step + 1}/{config.steps}", json.dumps(told), flush=True)
             restorer = learner.mean
         used = time.process_time() - began
-        scores = refinement_measure.scores(restorer, reasoner, held_out)
+        # what is left is read by the supervised reasoner in every arm
+        scores = refinement_measure.scores(restorer, heard, seen, judge=reasoner)
         done = {"arm": arm, "seed": config.seed, "steps": config.steps, "cpu_s": used, "scores": scores}
         (out / f"{arm}-{config.seed}.json").write_text(json.dumps(done, indent=1))
 
@@ -106,6 +114,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=["refined", "supervised"])
     parser.add_argument("--out", type=Path, default=Path("work/refinement"))
     parser.add_argument("--steps", type=int, help="instead of refine.steps")
+    parser.add_argument("--rounds", type=int, default=2, help="of the arm joint")
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--per-case", type=int, default=22, help="pairs of each case that are measured")
     parser.add_argument("--strange", type=int, default=80, help="pictures of each set out of distribution")
@@ -116,7 +125,7 @@ def main() -> None:
     if not args.table:
         config = params.load("refine", RefineParams)
         for seed in args.seeds:
-            changed = {"seed": seed, "steps": args.steps or config.steps}
+            changed = {"seed": seed, "steps": args.steps or config.steps, "joint_rounds": args.rounds}
             run_seed(config.model_copy(update=changed), args.arms, args.out, args.split, args.per_case, args.strange)
     print(table(args.out))
 

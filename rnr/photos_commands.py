@@ -15,6 +15,7 @@ from components import storage, tracking
 from components.diagnosis import TYPES, Diagnosis
 from components.photos.decode import Photo, PhotoError, decode, find_photos
 from components.photos.encode import encode
+from components.refinement import delivered
 from rnr import console
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ SIDECAR_SUFFIX = ".diagnosis.json"
 MEASURES = ("psnr_degraded", "psnr_restored", "ssim_degraded", "ssim_restored")
 # of the restorer from before refinement, where both are at hand
 UNREFINED = ("psnr_unrefined", "ssim_unrefined")
-SUPERVISED, REFINED = Path("models/restorer"), Path("models/restorer-refined")
+SUPERVISED, REFINED = Path("models/restorer"), delivered.REFINED
 
 
 @dataclass(frozen=True)
@@ -230,21 +231,25 @@ def evaluate(args: argparse.Namespace) -> int:
 
 
 def before_refinement(models: Models) -> Models | None:
-    """The same reasoner with the restorer from before refinement, where the restorer in use is the one that the
-    pipeline in this folder refined; else None."""
+    """The models from before refinement, where the restorer in use is the one that the pipeline in this folder
+    refined; else None."""
     if not (SUPERVISED.is_dir() and REFINED.is_dir()):
         return None
     from components.inference import Models as Pair
+    from components.reasoner.model import ReasonerError
+    from components.reasoner.reader import Reasoner
     from components.restorer import network
 
     try:
         refined, supervised = network.load(REFINED).state_dict(), network.load(SUPERVISED, models.device)
-    except network.RestorerError:
+        joint = delivered.reasoner_of(REFINED) != delivered.REASONER
+        reasoner = Reasoner(delivered.REASONER, models.device) if joint else models.reasoner
+    except (network.RestorerError, ReasonerError):
         return None
     own = models.restorer.state_dict() if models.restorer else {}
     if own.keys() != refined.keys() or any(not value.cpu().equal(refined[name]) for name, value in own.items()):
         return None
-    return Pair(models.reasoner, supervised, models.device)
+    return Pair(reasoner, supervised, models.device)
 
 
 def match_names(clean: Path, degraded: Path) -> tuple[list[tuple[str, Path, Path]], int]:

@@ -21,16 +21,20 @@ from components.evaluation import answers, metrics, plots, strange
 from components.evaluation.config import EvaluateParams
 from components.evaluation.gallery import write_gallery
 from components.evaluation.measure import by_case, reasoner_figures, restoration_table, with_answers
+from components.refinement.delivered import REASONER, REFINED, reasoner_of
 from components.storage import parquet
 
 REPORTS, TIMINGS = Path("reports"), Path("work/timings.json")
-REASONER, SUPERVISED, REFINED = Path("models/reasoner"), Path("models/restorer"), Path("models/restorer-refined")
+SUPERVISED = Path("models/restorer")
 
 
 def compare_restorers(
     supervised: inference.Models, refined: inference.Models, pictures: list[np.ndarray], cleans: list[np.ndarray]
 ) -> dict[str, float]:
-    """Mean PSNR and mean summed severity left, of both restorers under the same diagnoses."""
+    """Mean PSNR and mean summed severity left, of both, each under its own reasoner's diagnoses.
+
+    What is left is read by the supervised reasoner: a refined one would be its own judge.
+    """
     reasoner = supervised.reasoner
     results: dict[str, list[float]] = {
         "psnr_supervised": [],
@@ -40,8 +44,8 @@ def compare_restorers(
     }
     rows = list(zip(pictures, cleans, strict=True))
     for degraded, clean in storage.progress(rows, len(rows), "comparing restorers"):
-        seen = supervised.look(degraded)
         for name, models in (("supervised", supervised), ("refined", refined)):
+            seen = models.look(degraded)
             restored = degraded if seen.diagnosis.is_clean else models.paint(degraded, seen)
             results[f"psnr_{name}"].append(metrics.psnr(restored, clean))
             results[f"left_{name}"].append(float(reasoner.score_severities([restored]).sum()))
@@ -50,7 +54,8 @@ def compare_restorers(
 
 def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, float | bool]:
     """Section `refinement` of the metrics: before and after reinforcement learning, in and out of distribution."""
-    supervised, refined = (inference.load_parts(REASONER, restorer) for restorer in (SUPERVISED, REFINED))
+    supervised = inference.load_parts(REASONER, SUPERVISED)
+    refined = inference.load_parts(reasoner_of(REFINED), REFINED)
     hard = frame[frame["case"] != "clean"].iloc[: config.ood_pairs]
     cleans = [storage.decode_image(data) for data in hard["clean"]]
     known = compare_restorers(supervised, refined, [storage.decode_image(data) for data in hard["degraded"]], cleans)
@@ -82,7 +87,7 @@ def main() -> None:
     with storage.only_one(TIMINGS.parent / "evaluate"), tracking.stage_run("evaluate", config.model_dump()) as run:
         shutil.rmtree(part, ignore_errors=True)
         frame = parquet.read_split("data/pairs", "test")
-        models = inference.load_parts(REASONER, REFINED)
+        models = inference.load_parts(reasoner_of(REFINED), REFINED)
         table = restoration_table(models, frame)
         said = answers.ask(models.reasoner, map(storage.decode_image, frame["degraded"]))
         report = {"restoration": by_case(table), **reasoner_figures(said, frame)}

@@ -13,10 +13,11 @@ from pathlib import Path
 from components import params, tracking
 from components.promotion import gate, turns, versions
 from components.promotion.versions import CHALLENGER, PromotionError
+from components.refinement.delivered import REASONER, REFINED, reasoner_of
 from components.serving import package
 from components.tracking import lineage
 
-REASONER, RESTORER, REPORTS = Path("models/reasoner"), Path("models/restorer-refined"), Path("reports")
+REPORTS = Path("reports")
 METRICS = "metrics.json"
 PAIRS = "data/pairs"
 
@@ -31,7 +32,7 @@ class Registered:
 
 def read_metrics() -> dict:
     """reports/metrics.json. Raises PromotionError when a model, the report or a key of it is missing."""
-    for path in (REASONER, RESTORER, REPORTS / METRICS):
+    for path in (REASONER, REFINED, REPORTS / METRICS):
         if not path.exists():
             raise PromotionError(f"{path}: not found; run `dvc repro` first")
     try:
@@ -46,14 +47,15 @@ def register(run_id: str | None = None, stage_runs: dict[str, str | None] | None
     `run_id`: the flow's parent run; `stage_runs`: stage -> run that made it. Raises PromotionError, TrackingError.
     """
     metrics = read_metrics()
-    digest = versions.files_digest(REASONER, RESTORER, REPORTS / METRICS)
+    reasoner = reasoner_of(REFINED)
+    digest = versions.files_digest(reasoner, REFINED, REPORTS / METRICS)
     with turns.one_at_a_time("registering"):
         same = [found for found in versions.all_versions() if found.tags.get(versions.FILES_DIGEST) == digest]
         if same:
             version = str(same[0].version)
         else:
             tags = version_tags(metrics, digest, run_id, stage_runs or {})
-            version = package.log(REASONER, RESTORER, REPORTS, run_id, tags, model_card(metrics, tags))
+            version = package.log(reasoner, REFINED, REPORTS, run_id, tags, model_card(metrics, tags))
         if versions.aliases().get(CHALLENGER) != version:
             versions.point(CHALLENGER, version)
     return Registered(version, not same)

@@ -11,7 +11,7 @@ class RefineParams(params.Section):
     """Refinement of the restorer: where its pictures come from, how it learns, its reward, and what it must not break.
 
     A weight of 0 switches a term off. `max_...` are the guards: how much worse the refined restorer may be on
-    validation pictures than the supervised one.
+    validation pictures than the supervised one. `joint_...` are the joint mode's, in which the reasoner is refined too.
     """
 
     seed: int = Field(ge=0)
@@ -51,6 +51,12 @@ class RefineParams(params.Section):
     max_edge_change: float = Field(ge=0)
     max_colour_shift: float = Field(ge=0)
     save_every: int = Field(ge=1)
+    joint_rounds: int = Field(ge=0)
+    joint_steps: int = Field(ge=1)
+    joint_rate: float = Field(gt=0)
+    joint_kl: float = Field(ge=0)
+    joint_weight_types: float = Field(ge=0)
+    joint_weight_severity: float = Field(ge=0)
 
     @model_validator(mode="after")
     def _something_is_learnt(self) -> RefineParams:

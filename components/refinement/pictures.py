@@ -30,6 +30,8 @@ from components.synthesis.pairs import cut, draw_box
 CHAIN_TYPES, CHAIN_STEPS, CHAIN_LEVELS = ("blur", "noise", "jpeg", "low_light", "haze"), (2, 4), (0.05, 0.6)
 # of the published protocols only these: `evaluate` asks for imagecorruptions, whose parameters nobody has seen
 PROTOCOLS: tuple[presets.Preset, ...] = ("cdd11", "miori")
+# the case of what is degraded anew
+ANEW = "anew"
 CHAINS = 0.6  # share of chains among what is degraded anew
 READ_AT_ONCE = 16
 # share of an unlabelled photo's regions that are cut at native size; the others are shrunk views
@@ -123,6 +125,12 @@ def read(reasoner: Sees, cases: list[str], degraded: list[np.ndarray], clean: li
     return Pictures(cases, degraded, clean, torch.stack(conditions), torch.cat(embeddings))
 
 
+def heard_by(reasoner: Sees, pairs: Pairs) -> Pairs:
+    """Stored pairs under what another reasoner than that of their priors says of them."""
+    told = read(reasoner, pairs.cases, pairs.degraded, list(pairs.clean))
+    return replace(pairs, predicted=told.conditions, embeddings=told.embeddings)
+
+
 def degrade_anew(clean: np.ndarray, generator: torch.Generator) -> np.ndarray:
     """(H, W, 3) uint8 degraded by a chain of steps, or by a protocol of others."""
     if uniform(generator, 0, 1) < CHAINS:
@@ -141,7 +149,7 @@ def anew(reasoner: Reasoner, clean: list[np.ndarray], seed: int) -> Pictures:
         degrade_anew(picture, torch.Generator().manual_seed(seed * 1_000_003 + number))
         for number, picture in enumerate(clean)
     ]
-    return read(reasoner, ["anew"] * len(clean), degraded, list(clean))
+    return read(reasoner, [ANEW] * len(clean), degraded, list(clean))
 
 
 def from_folder(reasoner: Reasoner, folder: str | Path, size: int, count: int, seed: int) -> Pictures:

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from components import tracking
+from components.refinement.delivered import INSIDE
 from components.serving import smoke
 
 COMPONENTS = Path(__file__).resolve().parents[1]
@@ -80,7 +81,8 @@ def log(
         place = Path(folder)
         # one artifact with the two folders under the names that components.inference looks for
         for path, name in ((reasoner, "models/reasoner"), (restorer, "models/restorer"), (reports, "reports")):
-            shutil.copytree(path, place / name, copy_function=_link)
+            # a reasoner inside the restorer's folder is the one that comes beside it
+            shutil.copytree(path, place / name, copy_function=_link, ignore=shutil.ignore_patterns(INSIDE))
         (place / "reports" / CARD_FILE).write_text(card, encoding="utf-8")
         experiment = store.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
         logged = store.create_logged_model(experiment, tracking.MODEL_NAME, run_id, model_type="reason-and-restore")

@@ -17,6 +17,7 @@ from components.promotion.promote import promote
 from components.promotion.register import register
 from components.promotion.rollback import Rollback, rollback
 from components.promotion.versions import PromotionError, list_models
+from components.refinement import delivered
 from components.tracking import lineage
 from tests.flows.toy import PROMOTION, dvc, metrics
 from tests.promotion.desk import audit_lines, champion_name, set_data
@@ -37,6 +38,22 @@ def test_the_same_content_is_one_version_with_its_origin(trained: Callable[..., 
     assert card.read_text(encoding="utf-8").startswith(found.description)
     assert "macro_f1: 0.8" in found.description
     assert versions.aliases() == {"challenger": "2"}
+
+
+def test_a_reasoner_refined_with_the_restorer_is_the_one_that_is_registered(
+    desk: Path, trained: Callable[..., str]
+) -> None:
+    alone = trained("one")
+    inside = desk / "models/restorer-refined" / delivered.INSIDE
+    inside.mkdir()
+    (inside / "model.txt").write_text("refined", encoding="utf-8")
+    version = register().version
+    assert version != alone
+    models = versions.fetch_whole(version) / tracking.MODELS_IN_VERSION
+    assert (models / "reasoner/model.txt").read_text(encoding="utf-8") == "refined"
+    assert [path.name for path in (models / "restorer").iterdir()] == ["model.txt"]
+    shutil.rmtree(inside)
+    assert register().version == alone
 
 
 def test_registration_links_the_runs(trained: Callable[..., str]) -> None:
