@@ -2,7 +2,7 @@
 
     python -m benchmarks.refinement --seeds 1 2 3 --out work/refinement       # what is there is not run again
     python -m benchmarks.refinement --arms network both --split val           # the network learns too
-    python -m benchmarks.refinement --arms refined joint --rounds 2           # the reasoner learns too
+    python -m benchmarks.refinement --arms refined joint           # the reasoner learns too
     python -m benchmarks.refinement --out work/refinement --table             # the table alone
 
 Run it where `dvc repro` ended (models/, data/). Every arm is measured on test pairs of every case, on the same clean
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=["refined", "supervised"])
     parser.add_argument("--out", type=Path, default=Path("work/refinement"))
     parser.add_argument("--steps", type=int, help="instead of refine.steps")
-    parser.add_argument("--rounds", type=int, default=2, help="of the arm joint")
+    parser.add_argument("--rounds", type=int, default=1, help="of the arm joint")
     parser.add_argument("--split", choices=("val", "test"), default="test")
     parser.add_argument("--per-case", type=int, default=22, help="pairs of each case that are measured")
     parser.add_argument("--strange", type=int, default=80, help="pictures of each set out of distribution")

@@ -1,7 +1,7 @@
 """Joint mode: the reasoner is refined in turn with the restorer, for naming the right types at the right severities.
 
-Its policy is its own answer: a distribution over ten digits for each type, 0 for absent. What each digit is worth is
-known from the recipe, so a group is complete, and what is raised is the expected reward itself, as in policy.py; a
+Its policy is its own answer: a distribution over ten digits for each type, 0 for absent, read side by side. The recipe
+knows what each answer is worth, so nothing is drawn: the expected reward itself is raised, as in policy.py. A
 divergence over all slots ties it to the reasoner that it began as. The pictures are degraded anew: those whose words
 cost the restorer most, and as many others.
 
@@ -45,16 +45,18 @@ WEIGHT_DECAY = 0.01
 SOUGHT, BATCH = 3, 32
 
 
-def rewards(config: RefineParams, truth: torch.Tensor) -> torch.Tensor:
-    """(B, 7, 10): what each digit is worth where `truth` (B, 7) is the true one.
+def rewards(config: RefineParams, told: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+    """(B,) what answers are worth: `told` (B, 7, 10) the probabilities of the digits, `truth` (B, 7) the true ones.
 
-    1 for a type rightly found or rightly not, less the distance between the severities, absent being 0.
+    Of each type the probability that it is rightly found or rightly not, less the distance of the severity from the
+    true one, in hundreds, absent being 0. A severity is read as an expectation, so that is judged: paid for single
+    digits, an answer would move from the mean of what is possible to its median and be read worse.
     """
     digits = torch.arange(LEVELS + 1)
     severities = torch.cat([torch.zeros(1), level_severity(digits[1:].float())]) / 100
-    right = (digits > 0) == (truth[..., None] > 0)
-    off = (severities - severities[truth][..., None]).abs()
-    return config.joint_weight_types * right - config.joint_weight_severity * off
+    right = torch.where(truth > 0, 1 - told[..., 0], told[..., 0])
+    off = (told @ severities - severities[truth]).abs()
+    return (config.joint_weight_types * right - config.joint_weight_severity * off).sum(1)
 
 
 class Speaking:
@@ -92,8 +94,8 @@ class Speaking:
         findings = self.layout.findings
         # where the findings are shown already there is nothing to be found out
         blank = (batch["input_ids"][:, self.layout.positions[findings]] == self.layout.blank).all(1)
-        worth = rewards(self.config, batch["chosen"][:, findings])
-        gained = (now[:, findings, : LEVELS + 1].exp() * worth).sum((1, 2))[blank].sum() / blank.sum().clamp(min=1)
+        worth = rewards(self.config, now[:, findings, : LEVELS + 1].exp(), batch["chosen"][:, findings])
+        gained = worth[blank].sum() / blank.sum().clamp(min=1)
         apart = (now.exp() * (now - began)).sum((1, 2)).mean()
         self.optimizer.zero_grad(set_to_none=True)
         (self.config.joint_kl * apart - gained).backward()

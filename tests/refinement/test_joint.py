@@ -19,18 +19,29 @@ from tests.tiny import REPOSITORY, stage, write_params
 PRETRAINED = REPOSITORY / "pretrained/reasoner"
 
 
-def test_what_a_digit_is_worth(config):
+def test_what_an_answer_is_worth(config):
     config = config.model_copy(update={"joint_weight_types": 1.0, "joint_weight_severity": 2.0})
     truth = torch.zeros(1, len(TYPES), dtype=torch.long)
     truth[0, 1] = 9
-    worth = joint.rewards(config, truth)
-    assert worth.shape == (1, len(TYPES), 10)
-    # nothing there: right to say so, the worse the more is made up
-    assert worth[0, 0, 0] == 1.0
-    assert worth[0, 0, 1] == pytest.approx(-0.02) and worth[0, 0, 9] == pytest.approx(-2.0)
-    # severity 100: missed is worst, found is worth the more the nearer
-    assert worth[0, 1, 0] == pytest.approx(-2.0) and worth[0, 1, 9] == 1.0
-    assert (worth[0, 1].diff() > 0).all()
+
+    def worth(said: dict[int, dict[int, float]]) -> float:
+        told = torch.zeros(1, len(TYPES), 10)
+        for kind in range(len(TYPES)):
+            for digit, share in said.get(kind, {9 * (kind == 1): 1.0}).items():
+                told[0, kind, digit] = share
+        return float(joint.rewards(config, told, truth)[0])
+
+    # all is right: one for each type
+    assert worth({}) == pytest.approx(7)
+    # the one that is there is missed, or half missed: its type and its severity of 100
+    assert worth({1: {0: 1.0}}) == pytest.approx(6 - 2.0)
+    assert worth({1: {0: 0.5, 9: 0.5}}) == pytest.approx(6.5 - 1.0)
+    # one is made up, of severity 1 and of 100
+    assert worth({0: {1: 1.0}}) == pytest.approx(6 - 0.02)
+    assert worth({0: {9: 1.0}}) == pytest.approx(6 - 2.0)
+    # what is read is the expectation: to be unsure on both sides of the truth costs nothing
+    truth[0, 1] = 5
+    assert worth({1: {5: 1.0}}) == pytest.approx(worth({1: {4: 0.5, 6: 0.5}}))
 
 
 @pytest.mark.parametrize(
