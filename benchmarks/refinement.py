@@ -2,7 +2,7 @@
 
     python -m benchmarks.refinement --seeds 1 2 3 --out work/refinement       # what is there is not run again
     python -m benchmarks.refinement --arms network both --split val           # the network learns too
-    python -m benchmarks.refinement --arms refined joint           # the reasoner learns too
+    python -m benchmarks.refinement --arms refined joint                      # the reasoner learns too
     python -m benchmarks.refinement --out work/refinement --table             # the table alone
 
 Run it where `dvc repro` ended (models/, data/). Every arm is measured on test pairs of every case, on the same clean
