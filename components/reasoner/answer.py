@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from components.diagnosis import BLUR_KINDS, EVIDENCE, SCENES, TYPES, Diagnosis
 
@@ -117,6 +118,9 @@ class Layout:
         self.positions = torch.tensor(positions)
         self.blocks = torch.tensor([slot.block for slot in self.slots])
         self.options = [torch.tensor(_tell_apart(tokenizer, slot)) for slot in self.slots]
+        # the same padded to (S, most options), and which of them there are
+        self.table = pad_sequence(self.options, batch_first=True)
+        self.offered = pad_sequence([torch.ones_like(own, dtype=torch.bool) for own in self.options], batch_first=True)
         self.index = {slot.name: i for i, slot in enumerate(self.slots)}
         self.findings = torch.tensor([self.index[kind] for kind in TYPES])
         self.digits = self.options[int(self.findings[0])]

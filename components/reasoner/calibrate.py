@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from components.diagnosis import TYPES
+from components import storage
+from components.diagnosis import TYPES, Diagnosis
+from components.reasoner import data
 from components.reasoner.reader import Reasoner, counted
+from components.storage import parquet
 
 # share of clean validation pictures that must be left alone: above the 95% that are promised of other photos, since
 # a share just reached on the photos that chose the thresholds is missed on half of all others
@@ -14,15 +20,30 @@ CLEAN_PASS = 0.99
 GRID = torch.arange(0.3, 0.985, 0.01)
 
 
-def calibrate(reasoner: Reasoner, images, diagnoses, cleans) -> tuple[dict, dict[str, float]]:
+@dataclass(frozen=True)
+class Validation:
+    """Validation pictures (H, W, 3) uint8, what is true of them, and their clean sides."""
+
+    pictures: list[np.ndarray]
+    diagnoses: list[Diagnosis]
+    cleans: list[np.ndarray]
+
+    @staticmethod
+    def load() -> Validation:
+        """Those of data/pairs, as annotated."""
+        pictures, diagnoses = data.load_split("val")
+        cleans = [storage.decode_image(side) for side in parquet.read_split("data/pairs", "val", ["clean"])["clean"]]
+        return Validation(pictures, diagnoses, cleans)
+
+
+def calibrate(reasoner: Reasoner, validation: Validation) -> tuple[dict, dict[str, float]]:
     """Presence thresholds per type, and the scores of that choice.
 
-    `images` with their true `diagnoses`, and `cleans`: validation pictures with nothing wrong. What reaches its
-    threshold shows that a photo is degraded; see `reader.counted` for what else then counts.
+    What reaches its threshold shows that a photo is degraded; see `reader.counted` for what else then counts.
     """
-    presence, _ = reasoner.severities(reasoner.read(images))
-    alarms, _ = reasoner.severities(reasoner.read(cleans))
-    truth = torch.tensor([d.severities() for d in diagnoses]) >= 1
+    presence, _ = reasoner.severities(reasoner.read(validation.pictures))
+    alarms, _ = reasoner.severities(reasoner.read(validation.cleans))
+    truth = torch.tensor([d.severities() for d in validation.diagnoses]) >= 1
     scores = torch.stack([f1(presence[:, k : k + 1] >= GRID, truth[:, k : k + 1]) for k in range(len(TYPES))])
     places = choose(scores, alarms)
     thresholds = GRID[places]

@@ -25,11 +25,10 @@ from components import params, storage
 from components.muon import Muon
 from components.reasoner import data, speed
 from components.reasoner import model as models
-from components.reasoner.calibrate import calibrate
+from components.reasoner.calibrate import Validation, calibrate
 from components.reasoner.config import ReasonerParams
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
-from components.storage import parquet
 
 SAVE_EVERY_S, LOG_EVERY = 300, 50
 STATE = "state.pt"
@@ -137,9 +136,7 @@ def _resume(folder: Path, model, optimisers) -> int:
 
 def finish(folder: Path) -> dict[str, float]:
     """Calibrate what the last sitting left on validation photos, and put it in `folder/final`; its scores."""
-    images, diagnoses = data.load_split("val")
-    cleans = [storage.decode_image(d) for d in parquet.read_split("data/pairs", "val", ["clean"])["clean"]]
-    calibration, scores = calibrate(Reasoner(folder / "last"), images, diagnoses, cleans)
+    calibration, scores = calibrate(Reasoner(folder / "last"), Validation.load())
     storage.write_json(folder / "last" / CALIBRATION_FILE, calibration)
     shutil.rmtree(folder / "final", ignore_errors=True)
     shutil.copytree(folder / "last", folder / "final")

@@ -93,11 +93,6 @@ class Reasoner:
         self.layout = self.sight.layout(self.tokenizer)
         positions = models.position_ids(self.model, self.layout, self.sight.grid).to(device)
         self.passes = passes.Passes(self.model, self.layout.template, positions, self.sight.grid)
-        # option token ids of each slot (S, most options), and which of them there are
-        self.options = torch.nn.utils.rnn.pad_sequence(self.layout.options, batch_first=True)
-        self.offered = torch.nn.utils.rnn.pad_sequence(
-            [torch.ones_like(options, dtype=torch.bool) for options in self.layout.options], batch_first=True
-        )
         path = Path(folder) / CALIBRATION_FILE
         calibration = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         self.thresholds = torch.tensor([calibration.get("threshold", {}).get(t, 0.5) for t in TYPES])
@@ -115,7 +110,7 @@ class Reasoner:
         """
         views = self.views(images)
         owner = _owners(views)
-        table = torch.zeros(len(images), *self.options.shape)
+        table = torch.zeros(len(images), *self.layout.table.shape)
         embedding = torch.zeros(len(images), self.model.config.text_config.hidden_size)
         for photos, seen in _passes(views):
             self._decode(table, embedding, owner[photos], seen)
@@ -139,13 +134,13 @@ class Reasoner:
             hidden = self.passes.run(ids, begin, layout.starts[block + 1], cache, features, places - 1)
             features = None
             logits = self.model.lm_head(hidden).float().cpu()
-            logits = logits.gather(2, self.options[slots].expand(len(owner), -1, -1))
-            told = logits.masked_fill_(~self.offered[slots], float("-inf")).softmax(-1).mul_(weight)
+            logits = logits.gather(2, layout.table[slots].expand(len(owner), -1, -1))
+            told = logits.masked_fill_(~layout.offered[slots], float("-inf")).softmax(-1).mul_(weight)
             means = torch.zeros(len(table), *told.shape[1:]).index_add_(0, owner, told)
             mine = torch.unique(owner)
             table[mine[:, None], slots] = means[mine]
             ids[:, places] = (
-                self.options[slots].expand(len(table), -1, -1).gather(2, means.argmax(-1, True))[owner, :, 0]
+                layout.table[slots].expand(len(table), -1, -1).gather(2, means.argmax(-1, True))[owner, :, 0]
             )
             if block == FINDINGS:
                 own = torch.isin(slots, layout.findings)

@@ -19,12 +19,11 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from components import params, storage, tracking
 from components.reasoner import checkpoints, data, speed, validation
 from components.reasoner import model as models
-from components.reasoner.calibrate import calibrate
+from components.reasoner.calibrate import Validation, calibrate
 from components.reasoner.config import ReasonerParams, samples_per_process
 from components.reasoner.finished import METRICS, final, is_final
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
-from components.storage import parquet
 
 LOG_EVERY = 10
 
@@ -129,10 +128,8 @@ def finish(folder: Path, model, tokenizer, sight, run) -> None:
     part = folder / "final.part"
     shutil.rmtree(part, ignore_errors=True)
     models.save(part, model, tokenizer, sight)
-    images, diagnoses = data.load_split("val")
-    cleans = [storage.decode_image(d) for d in parquet.read_split("data/pairs", "val", ["clean"])["clean"]]
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    calibration, scores = calibrate(Reasoner(part, device), images, diagnoses, cleans)
+    calibration, scores = calibrate(Reasoner(part, device), Validation.load())
     storage.write_json(part / CALIBRATION_FILE, calibration)
     storage.write_json(folder / METRICS, scores)
     run.metrics(scores)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from components.diagnosis import TYPES, Diagnosis
 from components.reasoner import data, speed
 from components.reasoner import model as models
 from components.reasoner.answer import LEVELS, level_severity
-from components.reasoner.calibrate import calibrate, f1
+from components.reasoner.calibrate import Validation, calibrate, f1
 from components.reasoner.loss import AnswerLoss
 from components.reasoner.reader import CALIBRATION_FILE, Reasoner
 from components.refinement import likeness
@@ -35,7 +34,6 @@ from components.refinement.pictures import READ_AT_ONCE
 from components.restorer.conditioning import condition_vector
 from components.restorer.data import as_batch
 from components.restorer.network import Restorer
-from components.storage import parquet
 from components.synthesis.fresh import FreshPairs
 
 # rank of the adapters that learn, whatever the size of the reasoner; they are merged when it is saved
@@ -71,9 +69,6 @@ class Speaking:
         speed.quicken(self.model)
         self.layout = self.sight.layout(self.tokenizer)
         self.objective = AnswerLoss(self.layout, self.sight, models.position_ids(model, self.layout, self.sight.grid))
-        options = self.layout.options
-        self.options = torch.nn.utils.rnn.pad_sequence(options, batch_first=True)
-        self.offered = torch.nn.utils.rnn.pad_sequence([torch.ones_like(o, dtype=torch.bool) for o in options], True)
         self.optimizer = torch.optim.AdamW(
             [weight for weight in self.model.parameters() if weight.requires_grad],
             lr=config.joint_rate,
@@ -83,8 +78,8 @@ class Speaking:
     def answers(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         """(B, S, most options) log-probabilities of every slot's options; what is not offered has the least."""
         logits = self.objective.answers(self.model, batch)
-        own = logits.gather(2, self.options.expand(len(logits), -1, -1))
-        return own.masked_fill(~self.offered, -1e9).log_softmax(-1)
+        own = logits.gather(2, self.layout.table.expand(len(logits), -1, -1))
+        return own.masked_fill(~self.layout.offered, -1e9).log_softmax(-1)
 
     def step(self, batch: dict[str, torch.Tensor]) -> dict[str, float]:
         """Up the expected reward of a batch of `data.Samples`; for the log, before the step."""
@@ -117,41 +112,21 @@ class Speaking:
     def save(self, folder: Path, validation: Validation) -> None:
         """The adapters merged, the thresholds chosen anew."""
         models.save(folder, self.model, self.tokenizer, self.sight)
-        calibration, _ = calibrate(Reasoner(folder), validation.pictures, validation.diagnoses, validation.cleans)
+        calibration, _ = calibrate(Reasoner(folder), validation)
         storage.write_json(folder / CALIBRATION_FILE, calibration)
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Validation pairs, what is true of them, and their clean sides."""
-
-    pictures: list[np.ndarray]
-    diagnoses: list[Diagnosis]
-    cleans: list[np.ndarray]
-
-    @staticmethod
-    def load() -> Validation:
-        pictures, diagnoses = data.load_split("val")
-        cleans = [storage.decode_image(side) for side in parquet.read_split("data/pairs", "val", ["clean"])["clean"]]
-        return Validation(pictures, diagnoses, cleans)
-
-    def scores(self, reasoner: Reasoner) -> dict[str, float]:
-        """Macro F1, mean absolute error of the present types' severities (0..100), share of clean sides left alone."""
-        truth = torch.tensor([diagnosis.severities() for diagnosis in self.diagnoses])
-        found, severity = [], []
-        for start in range(0, len(self.pictures), READ_AT_ONCE):
-            reading = reasoner.read(self.pictures[start : start + READ_AT_ONCE])
-            found.append(reasoner.present(reading))
-            severity.append(reasoner.severities(reading)[1])
-        said, there = torch.cat(found), truth >= 1
-        alarms = [reasoner.present(reasoner.read(self.cleans[start : start + READ_AT_ONCE])).any(1)
-                  for start in range(0, len(self.cleans), READ_AT_ONCE)]  # fmt: skip
-        by_type = [f1(said[:, k : k + 1], there[:, k : k + 1]) for k in range(len(TYPES))]
-        return {
-            "macro_f1": float(torch.cat(by_type).mean()),
-            "severity_mae": float((torch.cat(severity) - truth)[there].abs().mean()),
-            "clean_pass": 1 - float(torch.cat(alarms).float().mean()),
-        }
+def scores_of(reasoner: Reasoner, validation: Validation) -> dict[str, float]:
+    """Macro F1, mean absolute error of the present types' severities (0..100), share of clean sides left alone."""
+    truth = torch.tensor([diagnosis.severities() for diagnosis in validation.diagnoses])
+    reading = reasoner.read(validation.pictures)
+    said, there = reasoner.present(reading), truth >= 1
+    by_type = [f1(said[:, k : k + 1], there[:, k : k + 1]) for k in range(len(TYPES))]
+    return {
+        "macro_f1": float(torch.cat(by_type).mean()),
+        "severity_mae": float((reasoner.severities(reading)[1] - truth)[there].abs().mean()),
+        "clean_pass": 1 - float(reasoner.present(reasoner.read(validation.cleans)).any(1).float().mean()),
+    }
 
 
 def rose(before: dict[str, float], after: dict[str, float]) -> bool:
@@ -221,7 +196,7 @@ def refine_reasoner(config: RefineParams, now: Path, restorer: Restorer, folder:
         shutil.rmtree(done, ignore_errors=True)
         with storage.whole_folder(done) as part:
             speaking.save(part, validation)
-        scores = {"before": validation.scores(reasoner), "after": validation.scores(Reasoner(done))}
+        scores = {"before": scores_of(reasoner, validation), "after": scores_of(Reasoner(done), validation)}
         storage.write_json(verdict, scores)
     scores = json.loads(verdict.read_text(encoding="utf-8"))
     kept = rose(scores["before"], scores["after"])
