@@ -44,8 +44,9 @@ def compare_restorers(
     }
     rows = list(zip(pictures, cleans, strict=True))
     for degraded, clean in storage.progress(rows, len(rows), "comparing restorers"):
+        first = supervised.look(degraded)
         for name, models in (("supervised", supervised), ("refined", refined)):
-            seen = models.look(degraded)
+            seen = first if models.reasoner is supervised.reasoner else models.look(degraded)
             restored = degraded if seen.diagnosis.is_clean else models.paint(degraded, seen)
             results[f"psnr_{name}"].append(metrics.psnr(restored, clean))
             results[f"left_{name}"].append(float(reasoner.score_severities([restored]).sum()))
@@ -56,6 +57,9 @@ def refinement_scores(frame: pd.DataFrame, config: EvaluateParams) -> dict[str, 
     """Section `refinement` of the metrics: before and after reinforcement learning, in and out of distribution."""
     supervised = inference.load_parts(REASONER, SUPERVISED)
     refined = inference.load_parts(reasoner_of(REFINED), REFINED)
+    if reasoner_of(REFINED) == REASONER:
+        # the same one need not look twice
+        refined.reasoner = supervised.reasoner
     hard = frame[frame["case"] != "clean"].iloc[: config.ood_pairs]
     cleans = [storage.decode_image(data) for data in hard["clean"]]
     known = compare_restorers(supervised, refined, [storage.decode_image(data) for data in hard["degraded"]], cleans)

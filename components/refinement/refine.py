@@ -96,6 +96,8 @@ class Heard:
         if folder == self.folder:
             return self
         reasoner = Reasoner(folder)
+        count = len(self.pairs.ids) + len(self.validation.ids)
+        print(f"refine: the refined reasoner reads {count} pairs", flush=True)
         return Heard(folder, reasoner, heard_by(reasoner, self.pairs), heard_by(reasoner, self.validation))
 
 
