@@ -35,16 +35,21 @@ EDGE_WEIGHT = 0.5
 LEAST_ERROR = 0.005
 
 
+def error_of(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """(B,) absolute error of each picture (B, 3, H, W): of pixels, and of differences of neighbours."""
+    error = (restored - clean).abs().flatten(1).mean(1)
+    for axis in (-1, -2):
+        error = error + EDGE_WEIGHT * (restored.diff(dim=axis) - clean.diff(dim=axis)).abs().flatten(1).mean(1)
+    return error
+
+
 def loss_of(restored: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Mean over the samples of the log of an error: absolute, of pixels and of differences of neighbours.
+    """Mean over the samples of the logs of their errors.
 
     A plain mean is ruled by the darkest and haziest samples, whose errors are twenty times those of a compressed
     photo; in the log each sample pays for its own relative error, as PSNR counts it.
     """
-    error = (restored - clean).abs().flatten(1).mean(1)
-    for axis in (-1, -2):
-        error = error + EDGE_WEIGHT * (restored.diff(dim=axis) - clean.diff(dim=axis)).abs().flatten(1).mean(1)
-    return (error + LEAST_ERROR).log().mean()
+    return (error_of(restored, clean) + LEAST_ERROR).log().mean()
 
 
 def learning_rate(step: int, config: RestorerParams) -> float:
